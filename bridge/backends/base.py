@@ -1,0 +1,108 @@
+"""What a backend is, what it hands back, and the registry: a new backend is one file and one line here."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Protocol
+
+from bridge.errors import BackendUnavailable, Cancelled
+from bridge.picture import Layer, Picture
+from bridge.settings import Settings
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step of a stage is done: `step` of `steps`. `stage` is a short phrase for the user ("Reading text")."""
+
+    stage: str
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What a remote service calls the job: written to the journal before anyone waits on it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class DraftLayer:
+    """A layer as the backend sees it, back to front in the order of yielding; `width` and `height` are its canvas's."""
+
+    layer: Layer
+    width: int
+    height: int
+
+
+Event = Progress | Handle | DraftLayer
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do, and why it cannot run here. `unavailable` is a sentence, empty when it can; `remedy` says what to do."""
+
+    title: str
+    layers: tuple[int, int] = (1, 10)
+    max_pixels: int | None = None
+    prompt: bool = False
+    seed: bool = True
+    cancel: bool = True
+    remote: bool = False
+    cost: str = "free"
+    unavailable: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Before the job: seconds on this machine, money in US dollars."""
+
+    seconds: float
+    dollars: float = 0.0
+
+
+@dataclass
+class JobContext:
+    """What a running backend may ask: has the user cancelled, and which seed to use."""
+
+    seed: int
+    cancelled: Callable[[], bool] = field(default=lambda: False)
+    handle: str | None = None
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the report ("The time budget ran out: 2 objects were left in the background.")."""
+
+    def checkpoint(self) -> None:
+        """Raise Cancelled when the user has cancelled. Called at least once a second of work."""
+        if self.cancelled():
+            raise Cancelled()
+
+
+class Backend(Protocol):
+    name: str
+
+    def capabilities(self) -> Capabilities: ...
+
+    def estimate(self, width: int, height: int, settings: Settings) -> Estimate: ...
+
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]: ...
+
+
+DEFAULT = "builtin"
+
+_REGISTRY: dict[str, str] = {
+    "builtin": "bridge.backends.builtin.backend:Builtin",
+}
+
+
+def names() -> list[str]:
+    """The registered backends' names, the default first."""
+    return list(_REGISTRY)
+
+
+def get(name: str) -> Backend:
+    """The backend of that name, imported only now: an idle bridge loads none. Raises BackendUnavailable."""
+    if name not in _REGISTRY:
+        raise BackendUnavailable(f"There is no backend named “{name}”.", f"Choose one of: {', '.join(_REGISTRY)}.")
+    module, attribute = _REGISTRY[name].split(":")
+    return getattr(import_module(module), attribute)()

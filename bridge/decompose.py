@@ -1,0 +1,114 @@
+"""The whole journey on one page: a picture, settings and a backend become an exact stack of named layers."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+from bridge.backends.base import Backend, DraftLayer, Handle, JobContext, Progress
+from bridge.errors import BadPicture
+from bridge.finish.exact import make_exact
+from bridge.finish.fit import fit_to_canvas
+from bridge.finish.measure import Measured, measure
+from bridge.finish.names import name_layers
+from bridge.finish.tidy import crop_layers, drop_blank_layers
+from bridge.picture import Layer, Picture, Stack
+from bridge.settings import Settings
+
+MIN_SIDE = 16
+MAX_SIDE = 65_535
+MAX_PIXELS = 120_000_000
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The finished stack's outline (names, kinds, rectangles), sent before the first pixels so that the layers' places can wait."""
+
+    stack: Stack
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Layer `index` of the planned stack, final."""
+
+    index: int
+    layer: Layer
+
+
+@dataclass(frozen=True)
+class Report:
+    """How it went: Measured's figures, the seed used, seconds in the backend and in the finish, and sentences for the user."""
+
+    max_error: int
+    exact_share: float
+    seed: int
+    seconds: float
+    draft_seconds: float
+    finish_seconds: float
+    layers: int
+    cost: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+Step = Progress | Handle | Planned | Finished | Report
+
+
+def check_picture(width: int, height: int) -> None:
+    """Raise BadPicture where a picture of that many pixels cannot be split, before anything is allocated for it."""
+    if width < 1 or height < 1:
+        raise BadPicture("The document is empty.", "Open a picture first.")
+    if min(width, height) < MIN_SIDE:
+        raise BadPicture(
+            f"The picture is {width}×{height} pixels: too small to be split.", f"Both sides need at least {MIN_SIDE} pixels."
+        )
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise BadPicture(
+            f"The picture is {width}×{height} pixels: too large to be split.",
+            f"Scale it down to at most {MAX_PIXELS // 1_000_000} megapixels.",
+        )
+
+
+def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Iterator[Step]:
+    """Split `picture` with `backend`, and yield progress, the plan, each finished layer and last the report.
+
+    Raises BadPicture, Cancelled, BackendUnavailable and whatever the backend raises; nothing is yielded as finished before
+    the whole stack is exact.
+    """
+    check_picture(picture.width, picture.height)
+    if not picture.view[..., 3].any():
+        raise BadPicture("The picture is fully transparent.", "Paint or open something, or select another document.")
+    began = time.monotonic()
+    drafts: list[DraftLayer] = []
+    for event in backend.draft(picture, settings, job):
+        if isinstance(event, DraftLayer):
+            drafts.append(event)
+        else:
+            yield event
+        job.checkpoint()
+    drafted = time.monotonic()
+
+    yield Progress("Making the layers exact", 0, 1)
+    stack = fit_to_canvas(drafts, picture)
+    stack = drop_blank_layers(stack)
+    stack = make_exact(stack, picture)
+    stack = crop_layers(stack)
+    stack = name_layers(stack)
+    job.checkpoint()
+    measured: Measured = measure(stack, picture)
+    finished = time.monotonic()
+
+    yield Planned(stack)
+    for index, layer in enumerate(stack.layers):
+        yield Finished(index, layer)
+    yield Report(
+        max_error=measured.max_error,
+        exact_share=measured.exact_share,
+        seed=job.seed,
+        seconds=round(time.monotonic() - began, 3),
+        draft_seconds=round(drafted - began, 3),
+        finish_seconds=round(finished - drafted, 3),
+        layers=len(stack.layers),
+        notes=job.notes + measured.notes,
+    )

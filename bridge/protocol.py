@@ -1,0 +1,133 @@
+"""Protocol 1 between plugin and bridge: the one file that both sides share (standard library only, Python 3.9 and later).
+
+JSON text frames and binary frames over a WebSocket on 127.0.0.1; binary frames belong to the JSON frame before them, whose
+`chunks` (and `view_chunks`) says how many follow, each at most CHUNK bytes. Unknown fields are ignored; unknown types are an error.
+
+Client → bridge
+    hello {protocol, client, version}                        first frame; answered by welcome or error
+    decompose {job, settings, backend, document, picture: {width, height, model, depth, profile, dpi, chunks, view_chunks}} + pixels
+    cancel {job} · attach {job, have: [layer numbers]} · backends {} · estimate {settings, backend, width, height}
+Bridge → client
+    welcome {protocol, version} · backends {backends: [...]} · estimate {seconds, dollars}
+    accepted {job, position} · progress {job, stage, step, steps, seconds_left?}
+    stack {job, width, height, layers: [{name, kind, rect: [left, top, width, height]}]}   back to front, so that the nodes can wait
+    layer {job, index, name, rect, chunks} + pixels in the document's own model, depth and channel order RGBA
+    done {job, report: {...}} · error {job?, code, message, hint, retryable}
+
+`job` is chosen by the client: 32 hexadecimal digits. Pixels are rows top to bottom, straight alpha last.
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+VERSION = 1
+PATH = "/v1/session"
+CHUNK = 8 * 2**20
+DISCOVERY_FILE = "bridge.json"
+
+# type → the fields without which it means nothing
+CLIENT_MESSAGES: Dict[str, List[str]] = {
+    "hello": ["protocol", "client", "version"],
+    "decompose": ["job", "picture"],
+    "cancel": ["job"],
+    "attach": ["job"],
+    "backends": [],
+    "estimate": ["width", "height"],
+}
+SERVER_MESSAGES: Dict[str, List[str]] = {
+    "welcome": ["protocol", "version"],
+    "backends": ["backends"],
+    "estimate": ["seconds", "dollars"],
+    "accepted": ["job", "position"],
+    "progress": ["job", "stage", "step", "steps"],
+    "stack": ["job", "width", "height", "layers"],
+    "layer": ["job", "index", "name", "rect", "chunks"],
+    "done": ["job", "report"],
+    "error": ["code", "message", "hint", "retryable"],
+}
+
+
+class ProtocolError(ValueError):
+    """A frame that is not of this protocol. The text is a sentence for the user."""
+
+
+def encode(kind: str, **fields: Any) -> str:
+    """One JSON text frame of type `kind`."""
+    return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode(text: str, known: Dict[str, List[str]]) -> Dict[str, Any]:
+    """The message in a text frame; `known` is CLIENT_MESSAGES or SERVER_MESSAGES. Raises ProtocolError."""
+    try:
+        message = json.loads(text)
+    except ValueError:
+        raise ProtocolError("A message that is not JSON arrived.") from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ProtocolError("A message without a type arrived.")
+    kind = message["type"]
+    if kind not in known:
+        raise ProtocolError(f"A message of an unknown type arrived: “{kind[:40]}”.")
+    missing = [name for name in known[kind] if name not in message]
+    if missing:
+        raise ProtocolError(f"The message “{kind}” lacks {', '.join(missing)}.")
+    return message
+
+
+def chunk_count(length: int) -> int:
+    """How many binary frames carry `length` bytes."""
+    return -(-length // CHUNK)
+
+
+def chunks(data: memoryview) -> Iterator[memoryview]:
+    """`data` (flat bytes) in pieces of at most CHUNK bytes, without a copy."""
+    for start in range(0, len(data), CHUNK):
+        yield data[start : start + CHUNK]
+
+
+def version_problem(theirs: object) -> Optional[str]:
+    """Why the other side's protocol version does not fit, as a sentence for the user; None where it fits."""
+    if theirs == VERSION:
+        return None
+    older, newer = ("plugin", "bridge")
+    if isinstance(theirs, int) and theirs > VERSION:
+        older, newer = newer, older
+    return (
+        f"The {older} is of an older Unflatten than the {newer} (protocol {theirs} meets {VERSION}). "
+        "Run “python3 install.py” again, then restart Krita."
+    )
+
+
+def data_dir() -> Path:
+    """Where the bridge keeps its discovery file, journal, results and log. UNFLATTEN_HOME overrides it."""
+    override = os.environ.get("UNFLATTEN_HOME")
+    if override:
+        return Path(override)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "unflatten"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "unflatten"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "unflatten"
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """How a client finds the running bridge. `token` is 64 hexadecimal digits; `started` is seconds since the epoch."""
+
+    port: int
+    pid: int
+    token: str
+    version: str
+    started: float
+
+    @staticmethod
+    def read(folder: Path) -> "Optional[Discovery]":
+        """The running bridge's card in `folder`, or None where there is none or it cannot be read."""
+        try:
+            card = json.loads((folder / DISCOVERY_FILE).read_text("utf-8"))
+            return Discovery(int(card["port"]), int(card["pid"]), str(card["token"]), str(card["version"]), float(card["started"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
