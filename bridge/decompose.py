@@ -90,7 +90,8 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
     drafted = time.monotonic()
 
     yield Progress("Making the layers exact", 0, 1)
-    stack = fit_to_canvas(drafts, picture)
+    draft = Stack(tuple(event.layer for event in drafts), drafts[0].width, drafts[0].height)
+    stack = fit_to_canvas(draft, picture)
     stack = drop_blank_layers(stack)
     stack = make_exact(stack, picture)
     stack = crop_layers(stack)
