@@ -11,17 +11,14 @@ from bridge.finish.fit import fit_to_canvas
 from bridge.finish.measure import Measured, measure
 from bridge.finish.names import name_layers
 from bridge.finish.tidy import crop_layers, drop_blank_layers
+from bridge.limits import check_picture as check_picture
 from bridge.picture import Layer, Picture, Stack
 from bridge.settings import Settings
-
-MIN_SIDE = 16
-MAX_SIDE = 65_535
-MAX_PIXELS = 120_000_000
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The finished stack's outline (names, kinds, rectangles), sent before the first pixels so that the layers' places can wait."""
+    """The finished stack's outline (names, kinds, rectangles), sent before the first pixels: the layers' places can wait."""
 
     stack: Stack
 
@@ -36,7 +33,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Report:
-    """How it went: Measured's figures, the seed used, seconds in the backend and in the finish, and sentences for the user."""
+    """How it went: Measured's figures, the seed used, seconds in backend and finish, and sentences for the user."""
 
     max_error: int
     exact_share: float
@@ -55,26 +52,11 @@ class Report:
 Step = Progress | Handle | Planned | Finished | Report
 
 
-def check_picture(width: int, height: int) -> None:
-    """Raise BadPicture where a picture of that many pixels cannot be split, before anything is allocated for it."""
-    if width < 1 or height < 1:
-        raise BadPicture("The document is empty.", "Open a picture first.")
-    if min(width, height) < MIN_SIDE:
-        raise BadPicture(
-            f"The picture is {width}×{height} pixels: too small to be split.", f"Both sides need at least {MIN_SIDE} pixels."
-        )
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise BadPicture(
-            f"The picture is {width}×{height} pixels: too large to be split.",
-            f"Scale it down to at most {MAX_PIXELS // 1_000_000} megapixels.",
-        )
-
-
 def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Iterator[Step]:
     """Split `picture` with `backend`, and yield progress, the plan, each finished layer and last the report.
 
-    Raises BadPicture, Cancelled, BackendUnavailable and whatever the backend raises; nothing is yielded as finished before
-    the whole stack is exact.
+    Raises BadPicture, Cancelled, BackendUnavailable and whatever the backend raises; nothing is yielded as finished
+    before the whole stack is exact.
     """
     check_picture(picture.width, picture.height)
     if not picture.view[..., 3].any():
