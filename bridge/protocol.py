@@ -5,16 +5,19 @@ JSON text frames and binary frames over a WebSocket on 127.0.0.1; binary frames 
 
 Client → bridge
     hello {protocol, client, version}                        first frame; answered by welcome or error
-    decompose {job, settings, backend, document, picture: {width, height, model, depth, profile, dpi, chunks, view_chunks}} + pixels
+    decompose {job, settings, backend, document, batch?,
+               picture: {width, height, model, depth, profile, dpi, chunks, view_chunks}} + pixels, without waiting for an answer
     cancel {job} · attach {job, have: [layer numbers]} · backends {} · estimate {settings, backend, width, height}
 Bridge → client
     welcome {protocol, version} · backends {backends: [...]} · estimate {seconds, dollars}
-    accepted {job, position} · progress {job, stage, step, steps, seconds_left?}
+    accepted {job, position}   the picture has arrived whole and is in the journal; position: how many pictures go first
+    progress {job, stage, step, steps, seconds_left?}
     stack {job, width, height, layers: [{name, kind, rect: [left, top, width, height]}]}   back to front, so that the nodes can wait
     layer {job, index, name, rect, chunks} + pixels in the document's own model, depth and channel order RGBA
     done {job, report: {...}} · error {job?, code, message, hint, retryable}
 
-`job` is chosen by the client: 32 hexadecimal digits. Pixels are rows top to bottom, straight alpha last.
+`job` is chosen by the client: 32 hexadecimal digits. `batch` true: pictures that someone waits for go first. `settings` and
+`backend` may be left out. `attach` is answered by what the client lacks: progress, or stack, layers and done, or error. Pixels are rows top to bottom, straight alpha last.
 """
 
 import json
