@@ -100,6 +100,11 @@ def names() -> list[str]:
     return list(_REGISTRY)
 
 
+def register(name: str, path: str) -> None:
+    """Add a backend: `path` is "package.module:Class", imported when it is asked for."""
+    _REGISTRY[name] = path
+
+
 def get(name: str) -> Backend:
     """The backend of that name, imported only now: an idle bridge loads none. Raises BackendUnavailable."""
     if name not in _REGISTRY:
