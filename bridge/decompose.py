@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 from bridge.backends.base import Backend, DraftLayer, Handle, JobContext, Progress
-from bridge.errors import BadPicture
+from bridge.errors import BadPicture, NothingFound
 from bridge.finish.exact import make_exact
 from bridge.finish.fit import fit_to_canvas
 from bridge.finish.measure import Measured, measure
@@ -18,7 +18,7 @@ from bridge.settings import Settings
 
 @dataclass(frozen=True)
 class Planned:
-    """The finished stack's outline (names, kinds, rectangles), sent before the first pixels: the layers' places can wait."""
+    """The finished stack's outline (names, kinds, rectangles), sent before the first pixels, so that places can wait."""
 
     stack: Stack
 
@@ -55,7 +55,7 @@ Step = Progress | Handle | Planned | Finished | Report
 def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Iterator[Step]:
     """Split `picture` with `backend`, and yield progress, the plan, each finished layer and last the report.
 
-    Raises BadPicture, Cancelled, BackendUnavailable and whatever the backend raises; nothing is yielded as finished
+    Raises BadPicture, NothingFound, Cancelled, BackendUnavailable and whatever the backend raises; nothing is yielded as finished
     before the whole stack is exact.
     """
     check_picture(picture.width, picture.height)
@@ -78,6 +78,11 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
     stack = make_exact(stack, picture)
     stack = crop_layers(stack)
     stack = name_layers(stack)
+    if len(stack.layers) < 2 and settings.num_layers != 1:
+        raise NothingFound(
+            "No text and no objects could be told apart from the background.",
+            "Your picture is unchanged. Pictures with distinct objects or lettering split best.",
+        )
     job.checkpoint()
     measured: Measured = measure(stack, picture)
     finished = time.monotonic()

@@ -1,31 +1,35 @@
-"""Protocol 1 between plugin and bridge: the one file that both sides share (standard library only, Python 3.9 and later).
+"""Protocol 1 between plugin and bridge: the one file that both sides share (standard library, Python 3.9 and later).
 
-JSON text frames and binary frames over a WebSocket on 127.0.0.1; binary frames belong to the JSON frame before them, whose
-`chunks` (and `view_chunks`) says how many follow, each at most CHUNK bytes. Unknown fields are ignored; unknown types are an error.
+JSON text frames and binary frames over a WebSocket on 127.0.0.1; binary frames belong to the JSON frame before them,
+whose `chunks` (and `view_chunks`) says how many follow, each at most CHUNK bytes. Unknown fields are ignored; unknown
+types are an error.
 
 Client → bridge
     hello {protocol, client, version}                        first frame; answered by welcome or error
     decompose {job, settings, backend, document, batch?,
-               picture: {width, height, model, depth, profile, dpi, chunks, view_chunks}} + pixels, without waiting for an answer
+               picture: {width, height, model, depth, profile, dpi, chunks, view_chunks}}
+               + pixels, without waiting for an answer
     cancel {job} · attach {job, have: [layer numbers]} · backends {} · estimate {settings, backend, width, height}
 Bridge → client
     welcome {protocol, version} · backends {backends: [...]} · estimate {seconds, dollars}
     accepted {job, position}   the picture has arrived whole and is in the journal; position: how many pictures go first
     progress {job, stage, step, steps, seconds_left?}
-    stack {job, width, height, layers: [{name, kind, rect: [left, top, width, height]}]}   back to front, so that the nodes can wait
+    stack {job, width, height, layers: [{name, kind, rect: [left, top, width, height]}]}   back to front: the nodes can wait
     layer {job, index, name, rect, chunks} + pixels in the document's own model, depth and channel order RGBA
     done {job, report: {...}} · error {job?, code, message, hint, retryable}
 
-`job` is chosen by the client: 32 hexadecimal digits. `batch` true: pictures that someone waits for go first. `settings` and
-`backend` may be left out. `attach` is answered by what the client lacks: progress, or stack, layers and done, or error. Pixels are rows top to bottom, straight alpha last.
+`job` is chosen by the client: 32 hexadecimal digits. `batch` true: pictures that someone waits for go first. `settings`
+and `backend` may be left out. `attach` is answered by what the client lacks: progress, or stack, layers and done, or
+error. Pixels are rows top to bottom, straight alpha last.
 """
 
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Optional
 
 VERSION = 1
 PATH = "/v1/session"
@@ -33,7 +37,7 @@ CHUNK = 8 * 2**20
 DISCOVERY_FILE = "bridge.json"
 
 # type → the fields without which it means nothing
-CLIENT_MESSAGES: Dict[str, List[str]] = {
+CLIENT_MESSAGES: dict[str, list[str]] = {
     "hello": ["protocol", "client", "version"],
     "decompose": ["job", "picture"],
     "cancel": ["job"],
@@ -41,7 +45,7 @@ CLIENT_MESSAGES: Dict[str, List[str]] = {
     "backends": [],
     "estimate": ["width", "height"],
 }
-SERVER_MESSAGES: Dict[str, List[str]] = {
+SERVER_MESSAGES: dict[str, list[str]] = {
     "welcome": ["protocol", "version"],
     "backends": ["backends"],
     "estimate": ["seconds", "dollars"],
@@ -63,7 +67,7 @@ def encode(kind: str, **fields: Any) -> str:
     return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
 
 
-def decode(text: str, known: Dict[str, List[str]]) -> Dict[str, Any]:
+def decode(text: str, known: dict[str, list[str]]) -> dict[str, Any]:
     """The message in a text frame; `known` is CLIENT_MESSAGES or SERVER_MESSAGES. Raises ProtocolError."""
     try:
         message = json.loads(text)
@@ -131,6 +135,7 @@ class Discovery:
         """The running bridge's card in `folder`, or None where there is none or it cannot be read."""
         try:
             card = json.loads((folder / DISCOVERY_FILE).read_text("utf-8"))
-            return Discovery(int(card["port"]), int(card["pid"]), str(card["token"]), str(card["version"]), float(card["started"]))
+            token, version = str(card["token"]), str(card["version"])
+            return Discovery(int(card["port"]), int(card["pid"]), token, version, float(card["started"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -28,7 +28,7 @@ class Handle:
 
 @dataclass(frozen=True)
 class DraftLayer:
-    """A layer as the backend sees it, back to front in the order of yielding; `width` and `height` are its canvas's."""
+    """A layer as the backend sees it, yielded back to front; `width` and `height` are its canvas's."""
 
     layer: Layer
     width: int
@@ -40,7 +40,10 @@ Event = Progress | Handle | DraftLayer
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do, and why it cannot run here. `unavailable` is a sentence, empty when it can; `remedy` says what to do."""
+    """What a backend can do, and why it cannot run here.
+
+    unavailable: a sentence, empty where it can run. remedy: what to do then. layers: the fewest and most it can give.
+    """
 
     title: str
     layers: tuple[int, int] = (1, 10)
