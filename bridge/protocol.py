@@ -14,7 +14,7 @@ Bridge → client
     welcome {protocol, version} · backends {backends: [...]} · estimate {seconds, dollars}
     accepted {job, position}   the picture has arrived whole and is in the journal; position: how many pictures go first
     progress {job, stage, step, steps, seconds_left?}
-    stack {job, width, height, layers: [{name, kind, rect: [left, top, width, height]}]}   back to front: the nodes can wait
+    stack {job, width, height, layers: [{name, kind, rect: [left, top, width, height]}]}    back to front
     layer {job, index, name, rect, chunks} + pixels in the document's own model, depth and channel order RGBA
     done {job, report: {...}} · error {job?, code, message, hint, retryable}
 
