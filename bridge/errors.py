@@ -40,6 +40,12 @@ class BadSettings(UnflattenError):
     code = "bad_settings"
 
 
+class NothingFound(UnflattenError):
+    """The splitter could tell nothing apart: a single layer would only be a copy of the picture."""
+
+    code = "nothing_found"
+
+
 class BackendUnavailable(UnflattenError):
     """The chosen backend cannot run here; the hint says how to get it."""
 

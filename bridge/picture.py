@@ -1,12 +1,12 @@
 """Picture, Layer, Stack: what every part of the bridge hands on to the next."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.generic]
+Pixels = NDArray[Any]  # uint8, uint16, float16 or float32
 Kind = Literal["background", "object", "text", "effect", "detail"]
 Model = Literal["RGBA", "GRAYA", "CMYKA", "LABA", "XYZA", "YCbCrA"]
 
@@ -15,8 +15,9 @@ Model = Literal["RGBA", "GRAYA", "CMYKA", "LABA", "XYZA", "YCbCrA"]
 class Picture:
     """A flat picture.
 
-    pixels: (H, W, C+1) uint8 | uint16 | float16 | float32, straight alpha last, in the document's own colour space and encoding.
-    view: (H, W, 4) uint8, the same in sRGB RGBA, which is what a splitter sees; `pixels` itself where that is what it is.
+    pixels: (H, W, C+1) uint8 | uint16 | float16 | float32, straight alpha last, in the document's own colour space and
+    encoding.
+    view: (H, W, 4) uint8, the same in sRGB RGBA, which is what a splitter sees; `pixels` itself where it is that.
     profile: ICC bytes, or None for sRGB.
     dpi: pixels per inch.
     """
@@ -28,7 +29,7 @@ class Picture:
     dpi: float = 72.0
 
     def __post_init__(self) -> None:
-        if self.view is None:
+        if self.view is None:  # pyright: ignore[reportUnnecessaryComparison]
             if self.model != "RGBA" or self.pixels.dtype != np.uint8 or self.pixels.shape[2:] != (4,):
                 raise ValueError("a picture that is not (H, W, 4) uint8 RGBA needs its sRGB view")
             object.__setattr__(self, "view", self.pixels)
@@ -66,7 +67,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Stack:
-    """Layers back to front on a canvas of width × height pixels. A backend's draft may have any size; a finished one has the Picture's."""
+    """Layers back to front on a canvas of width × height pixels.
+
+    A backend's draft may have any size; a finished stack has the Picture's.
+    """
 
     layers: tuple[Layer, ...]
     width: int

@@ -5,14 +5,14 @@ picture and the flattened draft is given back to them in proportion to their wei
 leaves is settled bottom-up by the layer on top, whose alpha rises by the smallest amount that brings the colour within reach.
 """
 
-from itertools import repeat
-
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.finish.flatten import U8, blend, in_threads, overlap, tiles
+from bridge.finish.flatten import U8, U16, Rows, blend, in_threads, overlap
 from bridge.picture import Picture, Stack
 
+Where = tuple[slice, slice, slice]  # rows in the tile, columns of the canvas, rows of the layer
+Parts = list[tuple[U8, Where]]
 ROUNDS = 3  # of giving the residual back: clamping leaves little after the second
 
 
@@ -26,11 +26,11 @@ def make_exact(stack: Stack, picture: Picture) -> Stack:
     first = stack.layers[0]
     if first.rect != (0, 0, stack.width, stack.height) or not (first.pixels[..., 3] == 255).all():
         raise ValueError("the first layer must be opaque and as large as the canvas")
-    in_threads(_exact_tile, repeat(stack), repeat(picture.pixels), tiles(stack.height))
+    in_threads(lambda rows: _exact_tile(stack, picture.pixels, rows), stack.height)
     return stack
 
 
-def _exact_tile(stack: Stack, source: U8, rows: tuple[int, int]) -> None:
+def _exact_tile(stack: Stack, source: U8, rows: Rows) -> None:
     wanted = source[rows[0] : rows[1]]
     parts = [(layer.pixels, where) for layer in stack.layers if (where := overlap(layer, *rows)) is not None]
     translucent = wanted[..., 3] < 255
@@ -50,8 +50,8 @@ def _exact_tile(stack: Stack, source: U8, rows: tuple[int, int]) -> None:
             _scatter(parts, at, colours, alphas)
 
 
-def _gather(parts: list, at: tuple[NDArray[np.intp], ...]) -> tuple[U8, U8]:
-    """The layers' colours (n, m, 3) and alphas (n, m) at m pixels of the tile; alpha 0 outside a layer."""
+def _gather(parts: Parts, at: tuple[NDArray[np.intp], ...]) -> tuple[U8, U8]:
+    """The layers' colours (n, m, 3) and alphas (n, m) at m pixels of the tile; alpha is 0 outside a layer."""
     ys, xs = at
     values = np.zeros((len(parts), len(ys), 4), np.uint8)
     for k, (pixels, where) in enumerate(parts):
@@ -60,7 +60,7 @@ def _gather(parts: list, at: tuple[NDArray[np.intp], ...]) -> tuple[U8, U8]:
     return values[..., :3].copy(), values[..., 3].copy()
 
 
-def _scatter(parts: list, at: tuple[NDArray[np.intp], ...], colours: U8, alphas: U8) -> None:
+def _scatter(parts: Parts, at: tuple[NDArray[np.intp], ...], colours: U8, alphas: U8) -> None:
     ys, xs = at
     for k, (pixels, where) in enumerate(parts):
         inside, y, x = _inside(where, ys, xs)
@@ -68,7 +68,9 @@ def _scatter(parts: list, at: tuple[NDArray[np.intp], ...], colours: U8, alphas:
         pixels[y, x, 3] = alphas[k, inside]
 
 
-def _inside(where: tuple[slice, slice, slice], ys: NDArray[np.intp], xs: NDArray[np.intp]) -> tuple:
+def _inside(
+    where: Where, ys: NDArray[np.intp], xs: NDArray[np.intp]
+) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
     """Which of the tile's pixels lie in the layer, and their rows and columns there."""
     tile_rows, columns, layer_rows = where
     inside = (ys >= tile_rows.start) & (ys < tile_rows.stop) & (xs >= columns.start) & (xs < columns.stop)
@@ -77,10 +79,10 @@ def _inside(where: tuple[slice, slice, slice], ys: NDArray[np.intp], xs: NDArray
 
 def weights(alphas: U8) -> NDArray[np.float32]:
     """Each layer's share of the flattened pixel, (n, m) float32 0–1: its alpha times what the layers above let through."""
-    a = alphas.astype(np.float32) / 255
+    a = alphas.astype(np.float32) / np.float32(255)
     through = np.ones_like(a)
     through[:-1] = np.cumprod((1 - a)[:0:-1], axis=0)[::-1]
-    return a * through
+    return (a * through).astype(np.float32, copy=False)
 
 
 def _settle_mixed(colours: U8, alphas: U8, wanted: U8) -> None:
@@ -95,7 +97,7 @@ def _settle_mixed(colours: U8, alphas: U8, wanted: U8) -> None:
     colours[:, off], alphas[:, off] = c, a
 
 
-def _flat(colours: U8, alphas: U8) -> NDArray[np.uint16]:
+def _flat(colours: U8, alphas: U8) -> U16:
     """The m pixels flattened, (m, 3), over the first layer, which is opaque."""
     flat = colours[0].astype(np.uint16)
     for colour, alpha in zip(colours[1:], alphas[1:], strict=True):
@@ -103,7 +105,7 @@ def _flat(colours: U8, alphas: U8) -> NDArray[np.uint16]:
     return flat
 
 
-def _give_residual_back(colours: U8, alphas: U8, target: NDArray[np.uint16]) -> None:
+def _give_residual_back(colours: U8, alphas: U8, target: U16) -> None:
     """ΔF_k = w_k R / Σ w_j²: the smallest change of all colours together that mends the residual R."""
     w = weights(alphas)[..., None]
     f = colours.astype(np.float32)
@@ -114,7 +116,7 @@ def _give_residual_back(colours: U8, alphas: U8, target: NDArray[np.uint16]) -> 
     colours[:] = np.rint(f)
 
 
-def _settle_rounding(colours: U8, alphas: U8, target: NDArray[np.uint16]) -> None:
+def _settle_rounding(colours: U8, alphas: U8, target: U16) -> None:
     """Give what is left of the residual to the topmost layer that is there: a step of its colour moves the flattened pixel
     by at most one, so every value between its extremes can be reached."""
     count = len(colours)

@@ -4,33 +4,40 @@ Krita blends a layer over an opaque backdrop in floating point and rounds to the
 (layer, backdrop, alpha) its result equals `blend`, in the root and inside a group.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge.picture import Layer, Stack
 
+T = TypeVar("T")
 U8 = NDArray[np.uint8]
+U16 = NDArray[np.uint16]
+Rows = tuple[int, int]  # first and past the last
 TILE_ROWS = 128
 
 
-def blend(backdrop: NDArray[np.uint16], colour: NDArray[np.uint16], alpha: NDArray[np.uint16]) -> NDArray[np.uint16]:
+def blend(backdrop: U16, colour: U16, alpha: U16) -> U16:
     """round((backdrop·(255−alpha) + colour·alpha) / 255), exact in 16-bit integers. All 0–255, shapes that broadcast."""
-    t = backdrop * (255 - alpha) + colour * alpha + np.uint16(128)
-    return (t + (t >> 8)) >> 8
+    t: U16 = backdrop * (255 - alpha) + colour * alpha + np.uint16(128)
+    t += t >> 8
+    t >>= 8
+    return t
 
 
-def tiles(height: int, rows: int = TILE_ROWS) -> list[tuple[int, int]]:
-    """(first, past last) canvas rows of each tile: tiles keep memory flat and give threads something to share."""
+def tiles(height: int, rows: int = TILE_ROWS) -> list[Rows]:
+    """The canvas rows of each tile: tiles keep memory flat and give threads something to share."""
     return [(y, min(y + rows, height)) for y in range(0, height, rows)]
 
 
-def in_threads(work, *columns) -> list:  # noqa: ANN001 - any function over any columns
-    """map(work, *columns) over as many threads as there are processors: numpy and OpenCV release the interpreter lock."""
+def in_threads(work: Callable[[Rows], T], height: int) -> list[T]:
+    """`work` on every tile of a canvas, over as many threads as processors: numpy and OpenCV release Python's lock."""
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        return list(pool.map(work, *columns))
+        return list(pool.map(work, tiles(height)))
 
 
 def overlap(layer: Layer, y0: int, y1: int) -> tuple[slice, slice, slice] | None:
@@ -45,11 +52,11 @@ def overlap(layer: Layer, y0: int, y1: int) -> tuple[slice, slice, slice] | None
 def flatten(stack: Stack) -> U8:
     """The stack's projection, (height, width, 4) uint8 straight RGBA, as Krita shows it over nothing."""
     out = np.zeros((stack.height, stack.width, 4), np.uint8)
-    in_threads(lambda rows: flatten_rows(stack, rows, out[slice(*rows)]), tiles(stack.height))
+    in_threads(lambda rows: flatten_rows(stack, rows, out[slice(*rows)]), stack.height)
     return out
 
 
-def flatten_rows(stack: Stack, rows: tuple[int, int], tile: U8) -> None:
+def flatten_rows(stack: Stack, rows: Rows, tile: U8) -> None:
     """Lay canvas rows rows[0]…rows[1] of every layer over `tile`, (rows, width, 4) uint8, in place."""
     for layer in stack.layers:
         where = overlap(layer, *rows)
@@ -57,7 +64,7 @@ def flatten_rows(stack: Stack, rows: tuple[int, int], tile: U8) -> None:
             lay_over(tile[where[0], where[1]], layer.pixels[where[2]])
 
 
-def lay_over(below: U8, above: NDArray[np.generic]) -> None:
+def lay_over(below: U8, above: U8) -> None:
     """Composite `above` over `below` in place; both (h, w, 4) uint8 straight RGBA."""
     alpha = above[..., 3]
     solid = (alpha == 255) | ((below[..., 3] == 0) & (alpha > 0))
@@ -75,7 +82,7 @@ def lay_over(below: U8, above: NDArray[np.generic]) -> None:
     below[soft] = result
 
 
-def _over_translucent(under: NDArray[np.uint16], over: NDArray[np.uint16]) -> U8:
+def _over_translucent(under: U16, over: U16) -> U8:
     """(n, 4) over (n, 4) where the backdrop is itself translucent: the layer's share of the new alpha weighs the colours."""
     a, b = over[:, 3:].astype(np.float32), under[:, 3:].astype(np.float32)
     alpha = a + (255 - a) * b / 255

@@ -1,12 +1,11 @@
 """How well a finished stack keeps its promise."""
 
 from dataclasses import dataclass, field
-from itertools import repeat
 
 import cv2
 import numpy as np
 
-from bridge.finish.flatten import U8, flatten_rows, in_threads, tiles
+from bridge.finish.flatten import U8, Rows, flatten_rows, in_threads
 from bridge.picture import Picture, Stack
 
 
@@ -16,16 +15,17 @@ class Measured:
 
     max_error: int
     exact_share: float
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list[str])
 
 
 def measure(stack: Stack, picture: Picture) -> Measured:
     """Flatten the stack and compare it with the picture; colours under alpha 0 do not count."""
-    worst, same = zip(*in_threads(_measure_tile, repeat(stack), repeat(picture.pixels), tiles(stack.height)), strict=True)
+    tiles = in_threads(lambda rows: _measure_tile(stack, picture.pixels, rows), stack.height)
+    worst, same = zip(*tiles, strict=True)
     return Measured(max(worst), sum(same) / (stack.width * stack.height))
 
 
-def _measure_tile(stack: Stack, source: U8, rows: tuple[int, int]) -> tuple[int, int]:
+def _measure_tile(stack: Stack, source: U8, rows: Rows) -> tuple[int, int]:
     wanted = source[rows[0] : rows[1]]
     tile = np.zeros_like(wanted)
     flatten_rows(stack, rows, tile)

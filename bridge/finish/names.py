@@ -5,18 +5,27 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from bridge.finish.flatten import U8
 from bridge.picture import Layer, Stack
 
-HUES = ((15, "red"), (42, "orange"), (68, "yellow"), (160, "green"), (195, "turquoise"), (255, "blue"), (290, "purple"), (340, "pink"))
+HUES = (
+    (15, "red"),
+    (42, "orange"),
+    (68, "yellow"),
+    (160, "green"),
+    (195, "turquoise"),
+    (255, "blue"),
+    (290, "purple"),
+    (340, "pink"),
+)
 """Upper bounds in degrees of HSV hue; what is beyond the last is red again."""
-SAMPLES = 4096
+SAMPLES = 16384  # pixels looked at, about: a name needs no more
 LONGEST = 60
 
 
 def name_layers(stack: Stack) -> Stack:
-    """Unique names: the backend's own for text and background, "Object 2 (red, lower left)" for the rest, counted from the top."""
+    """Unique names: the backend's own for text, "Background", and "Object 2 (red, lower left)", counted from the top."""
     named: list[Layer] = []
     objects = sum(layer.kind != "text" and layer.kind != "background" for layer in stack.layers)
     seen: Counter[str] = Counter()
@@ -41,10 +50,10 @@ def shortened(name: str) -> str:
 
 def place(layer: Layer, width: int, height: int) -> str:
     """Where the middle of the layer's visible part lies on the canvas, in ninths: "upper left", "centre", "bottom", …"""
-    alpha = layer.pixels[..., 3].astype(np.float32)
-    total = float(alpha.sum()) or 1.0
-    x = (layer.left + float(alpha.sum(0) @ np.arange(alpha.shape[1])) / total) / width
-    y = (layer.top + float(alpha.sum(1) @ np.arange(alpha.shape[0])) / total) / height
+    moments = cv2.moments(layer.pixels[..., 3])
+    total = moments["m00"] or 1.0
+    x = (layer.left + moments["m10"] / total) / width
+    y = (layer.top + moments["m01"] / total) / height
     column = min(int(x * 3), 2)
     row = min(int(y * 3), 2)
     return (
@@ -54,15 +63,18 @@ def place(layer: Layer, width: int, height: int) -> str:
     )[row][column]
 
 
-def main_colour(pixels: NDArray[np.generic]) -> str:
+def main_colour(pixels: U8) -> str:
     """The commonest colour name among the opaque pixels of (h, w, 4) uint8 RGBA."""
-    opaque = pixels[pixels[..., 3] > 127][:, :3]
+    step = max(1, int((pixels.shape[0] * pixels.shape[1] / SAMPLES) ** 0.5))
+    sample = pixels[::step, ::step].reshape(-1, 4)
+    opaque = sample[sample[:, 3] > 127]
+    if len(opaque) == 0:  # thin or faint all over: every pixel counts
+        sample = pixels.reshape(-1, 4)
+        opaque = sample[sample[:, 3] >= max(1, int(sample[:, 3].max()))]
     if len(opaque) == 0:
-        opaque = pixels[pixels[..., 3] > 0][:, :3]
-    sample = opaque[:: max(1, len(opaque) // SAMPLES)].astype(np.float32) / 255
-    if len(sample) == 0:
         return "clear"
-    hue, saturation, value = cv2.cvtColor(np.ascontiguousarray(sample)[None], cv2.COLOR_RGB2HSV)[0].T
+    colours = np.ascontiguousarray(opaque[:, :3], np.float32)[None] / 255
+    hue, saturation, value = cv2.cvtColor(colours, cv2.COLOR_RGB2HSV)[0].T
     return Counter(map(_colour_name, hue, saturation, value)).most_common(1)[0][0]
 
 
