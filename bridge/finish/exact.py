@@ -5,6 +5,7 @@ picture and the flattened draft is given back to them in proportion to their wei
 leaves is settled bottom-up by the layer on top, whose alpha rises by the smallest amount that brings the colour within reach.
 """
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,16 +34,17 @@ def make_exact(stack: Stack, picture: Picture) -> Stack:
 def _exact_tile(stack: Stack, source: U8, rows: Rows) -> None:
     wanted = source[rows[0] : rows[1]]
     parts = [(layer.pixels, where) for layer in stack.layers if (where := overlap(layer, *rows)) is not None]
-    translucent = wanted[..., 3] < 255
-    mixed = np.zeros(wanted.shape[:2], bool)
-    alone = ~translucent
+    opaque = wanted[..., 3] == 255
+    unclaimed, mixed = opaque.copy(), np.zeros_like(opaque)
     for pixels, (tile_rows, columns, layer_rows) in reversed(parts):
-        view, open_here = pixels[layer_rows], alone[tile_rows, columns]
+        view, free = pixels[layer_rows], unclaimed[tile_rows, columns]
         alpha = view[..., 3]
-        np.copyto(view[..., :3], wanted[tile_rows, columns, :3], where=(open_here & (alpha == 255))[..., None])
-        mixed[tile_rows, columns] |= open_here & (alpha > 0) & (alpha < 255)
-        open_here &= alpha == 0
-    for mask, solve in ((mixed, _settle_mixed), (translucent, _give_to_one)):
+        solid = (alpha == 255) & free
+        cv2.copyTo(wanted[tile_rows, columns], solid.view(np.uint8), view)
+        there = (alpha > 0) & free
+        mixed[tile_rows, columns] |= there ^ solid
+        free ^= there
+    for mask, solve in ((mixed, _settle_mixed), (~opaque, _give_to_one)):
         at = np.nonzero(mask)
         if len(at[0]):
             colours, alphas = _gather(parts, at)
