@@ -1,0 +1,156 @@
+"""The bridge's own Python environment: `.venv` beside install.py, with exactly what the lock names."""
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Optional
+
+from installer.run import answer, run
+from installer.say import Failure, line
+
+OLDEST = (3, 11)
+NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
+STAMP = "unflatten.json"
+RETRY = "check the internet connection and the space on the disk, then run this again: it goes on where it stopped."
+
+
+class Environment:
+    """`.venv` in `root`. Finished only with its stamp, which is written last: what was interrupted is mended."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / ".venv"
+        programs = self.folder / ("Scripts" if sys.platform == "win32" else "bin")
+        ending = ".exe" if sys.platform == "win32" else ""
+        self.python = programs / f"python{ending}"
+        self.command = programs / f"unflatten{ending}"
+        self.uv = shutil.which("uv")
+
+    def make(self, dev: bool) -> bool:
+        """Make or update it; True where something changed. What developers need stays once it is there."""
+        dev = dev or bool(self._stamp().get("dev"))
+        lock = self.root / ("requirements-dev.lock" if dev else "requirements.lock")
+        wanted = {
+            "root": str(self.root),
+            "dev": dev,
+            "packages": _packages(lock),
+            "inputs": _digest(lock, self.root / "pyproject.toml"),
+        }
+        usable = self._runs()
+        if usable and self._stamp() == wanted:
+            line("The bridge's environment is up to date.")
+            return False
+        before = self._stamp().get("packages", [])
+        if usable and self._stamp().get("root", str(self.root)) == str(self.root):
+            line("Updating the bridge's environment (.venv).")
+        else:
+            self._create()
+        (self.folder / STAMP).unlink(missing_ok=True)
+        line(f"Installing {len(wanted['packages'])} packages, about 200 MB to fetch the first time.")
+        self.install("--requirement", lock)
+        self._drop(sorted(set(before) - set(wanted["packages"])))
+        self.install("--no-build-isolation", "--editable", self.root, locked=False)
+        (self.folder / STAMP).write_text(json.dumps(wanted, indent=1), "utf-8")
+        return True
+
+    def install(self, *what: object, locked: bool = True) -> None:
+        """Install packages: only what is named, only wheels, and only those whose hash the lock holds."""
+        safe = ["--require-hashes", "--only-binary", ":all:"] if locked else []
+        run([*self._installer("install"), "--no-deps", *safe, *what], "Installing the packages", RETRY)
+
+    def remove(self) -> bool:
+        """Remove it; False where there was none, or where it is no environment."""
+        if not (self.folder / "pyvenv.cfg").is_file():
+            return False
+        shutil.rmtree(self.folder)
+        return True
+
+    def _installer(self, verb: str) -> list[object]:
+        if self.uv:
+            compiled = ["--compile-bytecode"] if verb == "install" else []
+            return [self.uv, "pip", verb, "--python", self.python, *compiled]
+        unasked = ["--yes"] if verb == "uninstall" else ["--no-input"]
+        return [self.python, "-m", "pip", verb, "--disable-pip-version-check", *unasked]
+
+    def _drop(self, packages: list[str]) -> None:
+        """Remove what an older lock had and this one has not."""
+        if packages:
+            run([*self._installer("uninstall"), *packages], "Removing packages no longer needed", RETRY)
+
+    def _create(self) -> None:
+        if self.folder.is_symlink() or (self.folder.exists() and not (self.folder / "pyvenv.cfg").is_file()):
+            raise Failure(
+                f"{self.folder} is there already and is no Python environment.", "move it away, then run this again."
+            )
+        base = find_python()
+        if base is None and not self.uv:
+            raise Failure(
+                f"Unflatten needs Python {_dotted(OLDEST)} or newer; this is Python {_dotted(sys.version_info[:2])}.",
+                "install a newer Python, then run this again with it, for example: python3.12 install.py",
+            )
+        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            if self.uv:
+                line("Making the bridge's environment (.venv) with uv.")
+                # Without a Python of our own finding, uv looks for one, and fetches one where there is none.
+                python = base or f">={_dotted(OLDEST)}"
+                run([self.uv, "venv", "--python", python, self.folder], "Making the environment with uv", RETRY)
+            else:
+                line("Making the bridge's environment (.venv).")
+                assert base is not None
+                _check_venv(base)
+                run([base, "-m", "venv", self.folder], "Making the environment", RETRY)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def _runs(self) -> bool:
+        """Is there a Python in it, new enough, that starts? Not once the system's is replaced or the folder moved."""
+        told = answer([self.python, "-c", "import sys; print(sys.prefix, *sys.version_info[:2], sep='\\n')"])
+        if not told:
+            return False
+        prefix, major, minor = told.splitlines()
+        return (int(major), int(minor)) >= OLDEST and Path(prefix).resolve() == self.folder.resolve()
+
+    def _stamp(self) -> dict[str, object]:
+        try:
+            return json.loads((self.folder / STAMP).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+
+def find_python() -> Optional[str]:
+    """A Python that is new enough: this one, or else another on PATH."""
+    if sys.version_info[:2] >= OLDEST:
+        # Not sys.executable in an activated environment: ours would die with that one.
+        return getattr(sys, "_base_executable", None) or sys.executable
+    return next(
+        (found for found in map(shutil.which, NEWER_PYTHONS) if found and answer([found, "-c", "0"]) is not None), None
+    )
+
+
+def _check_venv(python: str) -> None:
+    """Debian and Ubuntu ship Python without what makes environments, and venv then fails halfway: ask before."""
+    if answer([python, "-c", "import ensurepip, venv"]) is not None:
+        return
+    version = answer([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]) or _dotted(OLDEST)
+    raise Failure(
+        f"This Python {version} lacks the part that makes environments.",
+        f"run “sudo apt install python{version}-venv”, then run this again.",
+    )
+
+
+def _packages(lock: Path) -> list[str]:
+    """The names of the packages in a lock."""
+    return sorted(set(re.findall(r"^([A-Za-z0-9._-]+)==", lock.read_text("utf-8"), re.MULTILINE)))
+
+
+def _digest(*files: Path) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

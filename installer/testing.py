@@ -1,0 +1,88 @@
+"""--test: sets up what the tests need, says what is missing, and runs them."""
+
+import os
+import shutil
+import subprocess
+from typing import Optional
+
+from installer import weights
+from installer.environment import Environment
+from installer.run import answer, clean_environment
+from installer.say import Failure, heading, line
+
+# What the tests drive, by Debian package. Pictures and fonts compose scenes whose layers are known.
+PACKAGES = (
+    "krita",
+    "python3-pyqt5",
+    "xvfb",
+    "xauth",
+    "openbox",
+    "xdotool",
+    "imagemagick",
+    "libgl1-mesa-dri",
+    "openclipart-png",
+    "tuxpaint-stamps-default",
+    "mate-backgrounds",
+    "fonts-dejavu-core",
+)
+
+
+def run_tests(environment: Environment, arguments: list[str]) -> int:
+    """Set up, then run pytest with `arguments` (none: everything); its exit code."""
+    heading("Setting up for the tests")
+    environment.make(dev=True)
+    weights.verify(environment.root)
+    _get_packages()
+    if os.environ.get("CI") == "true" and not shutil.which("krita"):
+        raise Failure(
+            "There is no Krita here, and without it the tests that matter most would be left out.",
+            f"as root: apt-get install --no-install-recommends {' '.join(PACKAGES)}",
+        )
+    heading("Running the tests")
+    command = [str(environment.python), "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=environment.root, env=clean_environment(), check=False).returncode
+
+
+def _get_packages() -> None:
+    """Install the Debian packages that are missing, where that is allowed without asking for a password."""
+    if not shutil.which("dpkg-query"):
+        wanted = ("krita", "Xvfb", "openbox", "xdotool", "convert")
+        missing = [name for name in wanted if not shutil.which(name)]
+        if missing:
+            line(f"Not here: {', '.join(missing)}. Tests that need them are shown as skipped.")
+        return
+    missing = _missing()
+    if not missing:
+        line("Krita and the rest that the tests need are here.")
+        return
+    right = _right_to_install()
+    if right is None:
+        line(f"Not here: {', '.join(missing)}. Tests that need them are shown as skipped. To have them:")
+        line(f"sudo apt-get install --no-install-recommends {' '.join(missing)}")
+        return
+    line(f"Fetching {', '.join(missing)}.")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    apt = [*right, "apt-get", "--quiet", "--quiet"]
+    # Without an update first, a machine with an old list asks for files that are no longer there.
+    subprocess.run([*apt, "update"], env=quiet, stdin=subprocess.DEVNULL, check=False)
+    subprocess.run(
+        [*apt, "install", "--yes", "--no-install-recommends", *missing],
+        env=quiet,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    still = _missing()
+    if still:
+        line(f"Could not be installed: {', '.join(still)}. Tests that need them are shown as skipped.")
+
+
+def _missing() -> list[str]:
+    return [name for name in PACKAGES if answer(["dpkg-query", "-W", "-f", "${db:Status-Status}", name]) != "installed"]
+
+
+def _right_to_install() -> Optional[list[str]]:
+    """What to put before apt-get: nothing as root, sudo where it asks for no password; None where neither."""
+    if os.geteuid() == 0:
+        return []
+    return ["sudo", "-n"] if answer(["sudo", "-n", "true"]) is not None else None
