@@ -1,4 +1,4 @@
-"""Words for the scenes: texts that a poster, a cartoon or a captioned photograph could carry, drawn as premultiplied pixels."""
+"""Words for the scenes: what a poster, a cartoon or a captioned photograph could say, drawn as premultiplied pixels."""
 
 import random
 
@@ -9,17 +9,24 @@ from PIL import Image, ImageDraw
 from tests.bench.grounds import Colour
 from tests.bench.sources import font, fonts
 
-_ADJECTIVES = ["Big", "Little", "Wild", "Golden", "Silent", "Bright", "Fresh", "Happy", "Lost", "Secret", "Winter", "Summer", "Electric", "Grand", "Modern", "Blue", "Early", "Paper"]
-_NOUNS = ["Garden", "Market", "Circus", "Harvest", "River", "Orchestra", "Kitchen", "Festival", "Forest", "Parade", "Ocean", "Library", "Voyage", "Theatre", "Workshop", "Picnic", "Bicycle", "Lantern", "Museum", "Orchard", "Carnival", "Island", "Station", "Bakery", "Planet", "Concert", "Castle", "Harbour", "Mountain", "Story"]
-_VERBS = ["Discover", "Visit", "Explore", "Join", "Taste", "Hear", "Build", "Meet", "Celebrate", "Save", "Share", "Imagine"]
-_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-_MONTHS = ["January", "March", "April", "May", "June", "July", "September", "October", "November", "December"]
+_ADJECTIVES = (
+    "Big Little Wild Golden Silent Bright Fresh Happy Lost Secret Winter Summer Electric Grand Modern Blue Early"
+)
+_NOUNS = (
+    "Garden Market Circus Harvest River Orchestra Kitchen Festival Forest Parade Ocean Library Voyage Theatre Workshop "
+    "Picnic Bicycle Lantern Museum Orchard Carnival Island Station Bakery Planet Concert Castle Harbour Mountain Story"
+)
+_VERBS = "Discover Visit Explore Join Taste Hear Build Meet Celebrate Save Share Imagine"
+_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+_MONTHS = "January March April May June July September October November December"
 
 
 def phrase(rng: random.Random, role: str) -> str:
     """role: title | line | small."""
-    adjective, noun, other, verb = rng.choice(_ADJECTIVES), rng.choice(_NOUNS), rng.choice(_NOUNS), rng.choice(_VERBS)
-    date = f"{rng.randint(1, 30)} {rng.choice(_MONTHS)}"
+    adjective, noun, other, verb, day, month = (
+        rng.choice(words.split()) for words in (_ADJECTIVES, _NOUNS, _NOUNS, _VERBS, _DAYS, _MONTHS)
+    )
+    date = f"{rng.randint(1, 30)} {month}"
     match role:
         case "title":
             text = rng.choice(
@@ -30,7 +37,7 @@ def phrase(rng: random.Random, role: str) -> str:
             return rng.choice(
                 (
                     f"{verb} the {noun}",
-                    f"{rng.choice(_DAYS)} {date}",
+                    f"{day} {date}",
                     f"{noun} & {other}",
                     f"{adjective} {noun} {other}",
                     f"{date}, {rng.randint(1, 12)} pm",
@@ -50,7 +57,7 @@ def phrase(rng: random.Random, role: str) -> str:
 def line_of_text(
     rng: random.Random, text: str, cap_height: float, colour: Colour, widest: float
 ) -> NDArray[np.float32]:
-    """One drawn line, (h, w, 4) premultiplied 0…1, cropped to its ink; shrunk until it is at most `widest` pixels wide."""
+    """One drawn line, (h, w, 4) premultiplied 0…1, cropped to its ink, at most `widest` pixels wide."""
     path = rng.choice(fonts())
     size = max(10, int(cap_height * 1.4))
     while True:

@@ -77,10 +77,11 @@ def font(path: Path, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
-def photograph(rng: random.Random, width: int, height: int) -> NDArray[np.uint8]:
-    """(height, width, 3): a part of a photograph, mirrored half the time."""
+def photograph(rng: random.Random, width: int, height: int, *, seed: int, number: int) -> NDArray[np.uint8]:
+    """(height, width, 3): a part of a photograph, mirrored half the time; another one for each number."""
     files = _need([PHOTOGRAPHS / n for n in PHOTOGRAPH_NAMES if (PHOTOGRAPHS / n).exists()], "mate-backgrounds")
-    image = np.array(Image.open(rng.choice(files)).convert("RGB"))
+    order = random.Random(f"{seed}/photographs").sample(files, len(files))
+    image = np.array(Image.open(order[number % len(order)]).convert("RGB"))
     part = rng.uniform(0.6, 1.0) * min(image.shape[1] / width, image.shape[0] / height)
     w, h = int(width * part), int(height * part)
     x, y = rng.randint(0, image.shape[1] - w), rng.randint(0, image.shape[0] - h)
