@@ -1,0 +1,39 @@
+"""The flattened picture inside a Photoshop document."""
+
+import io
+import struct
+
+from PIL import Image
+from psd_tools import PSDImage
+from psd_tools.constants import Resource
+
+from bridge.errors import BadPicture
+from bridge.limits import check_picture
+
+HEADER = struct.Struct(">4sH6xHIIHH")  # signature, version, channels, height, width, depth, mode
+
+
+def merged_image(data: bytes, name: str) -> Image.Image:
+    """The merged image of a PSD or PSB, with transparency and profile; what cannot be taken the header tells."""
+    _, _, _, height, width, depth, _ = HEADER.unpack_from(data)
+    check_picture(width, height)
+    if depth not in (1, 8):
+        raise BadPicture(
+            f"{name} has {depth} bits per channel, and only 8-bit pictures can be split so far.",
+            "Convert it to 8 bits per channel first.",
+        )
+    # The size is checked above: psd-tools' own ceiling would refuse pictures that we take.
+    psd = PSDImage.open(io.BytesIO(data), max_alloc_bytes="unlimited")
+    image = psd.topil(apply_icc=False) if psd.has_preview() else None
+    if image is None:
+        raise BadPicture(
+            f"{name} was saved without its flattened picture.",
+            "Open it in Krita and export it as PNG, or save it with “Maximize Compatibility” in Photoshop.",
+        )
+    profile = psd.image_resources.get_data(Resource.ICC_PROFILE)
+    if isinstance(profile, bytes):
+        image.info["icc_profile"] = profile
+    resolution = psd.image_resources.get_data(Resource.RESOLUTION_INFO)
+    if resolution is not None:
+        image.info["dpi"] = (resolution.horizontal / 65536, resolution.vertical / 65536)
+    return image
