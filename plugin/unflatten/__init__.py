@@ -1,0 +1,10 @@
+"""Registers Unflatten with Krita; nothing else."""
+
+try:
+    from krita import Krita
+except ImportError:
+    pass
+else:
+    from .actions import Unflatten
+
+    Krita.instance().addExtension(Unflatten(Krita.instance()))

@@ -1,0 +1,169 @@
+"""Finds the running bridge, or starts it and waits until it answers. No Krita, no Qt: it runs in a thread."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .protocol import Discovery, data_dir
+
+READY_WITHIN = 30.0
+START_LOG = "start.log"
+
+# What Krita (an AppImage most of all) sets for its own Python and libraries, which would break another Python.
+_KRITAS_OWN = (
+    "PYTHON",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "DYLD_",
+    "QT_PLUGIN_PATH",
+    "QML2_IMPORT_PATH",
+    "SSL_CERT_",
+    "VIRTUAL_ENV",
+)
+
+
+class Trouble(Exception):
+    """What went wrong, as a sentence and a hint. Crosses threads as these two strings only."""
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Which Python runs the bridge, and the folder where the bridge keeps its discovery file."""
+
+    python: str
+    data: Path
+
+    @staticmethod
+    def read() -> Installation:
+        """What install.py wrote beside the plugin; UNFLATTEN_HOME overrides the folder, as it does for the bridge."""
+        try:
+            card = json.loads((Path(__file__).parent / "bridge.json").read_text("utf-8"))
+            python, data = str(card["python"]), Path(card["data"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise Trouble(
+                "Unflatten is only half installed: it does not know where its bridge is.",
+                "Run “python3 install.py” again, then restart Krita.",
+            ) from None
+        return Installation(python, data_dir() if os.environ.get("UNFLATTEN_HOME") else data)
+
+    def command(self) -> list[str]:
+        return [self.python, "-m", "bridge.cli", "serve"]
+
+    def log(self) -> Path:
+        """What the bridge said while it started."""
+        return self.data / START_LOG
+
+
+def ensure(installation: Installation, stopped: Callable[[], bool], starting: Callable[[], None]) -> Discovery:
+    """The card of a bridge that listens; starts one where none does. `starting` is called when that takes a moment.
+
+    Raises Trouble when no bridge is ready within READY_WITHIN seconds or `stopped` says that nobody waits any more.
+    """
+    card = running(installation.data)
+    if card is not None:
+        return card
+    starting()
+    process = start(installation)
+    end = time.monotonic() + READY_WITHIN
+    while time.monotonic() < end:
+        if stopped():
+            raise Trouble("Cancelled.", code="cancelled")
+        card = running(installation.data)
+        if card is not None:
+            return card
+        # Exit code 0 means that another Krita's bridge won the race: its card is about to appear.
+        if process.poll():
+            raise Trouble("The bridge that does the work could not start.", _why(installation))
+        time.sleep(0.03)
+    raise Trouble(f"The bridge that does the work was not ready within {READY_WITHIN:.0f} seconds.", _why(installation))
+
+
+def running(data: Path) -> Discovery | None:
+    """The card of the bridge in `data` if something listens there.
+
+    The card's process number proves nothing: a killed bridge may be a zombie, its number taken by another program, or
+    belong to the world outside a sandbox. That its port answers does, and the token settles who it is.
+    """
+    card = Discovery.read(data)
+    if card is None:
+        return None
+    try:
+        socket.create_connection(("127.0.0.1", card.port), timeout=2).close()
+    except OSError:
+        return None
+    return card
+
+
+def start(installation: Installation) -> subprocess.Popen[bytes]:
+    """Start the bridge, detached: it serves every Krita of this user and outlives this one. Raises Trouble."""
+    try:
+        installation.data.mkdir(parents=True, exist_ok=True)
+        with installation.log().open("wb") as log:
+            process = subprocess.Popen(
+                installation.command(),
+                env={**clean_environment(dict(os.environ)), "UNFLATTEN_HOME": str(installation.data)},
+                cwd=str(installation.data),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **_detached(),
+            )
+    except FileNotFoundError:
+        raise Trouble(
+            "The bridge that does the work is not where it was installed.",
+            "Run “python3 install.py” again, then restart Krita.",
+        ) from None
+    except OSError as error:
+        raise Trouble(
+            "The bridge that does the work could not be started.",
+            f"{error.strerror or error}: {error.filename or installation.python}",
+        ) from None
+    # Waits for it, so that a bridge that ends before Krita does leaves no zombie behind.
+    threading.Thread(target=process.wait, name="unflatten-reaper", daemon=True).start()
+    return process
+
+
+def clean_environment(environment: dict[str, str]) -> dict[str, str]:
+    """`environment` without what Krita set for itself, which another Python must not see."""
+    clean = {name: value for name, value in environment.items() if not name.upper().startswith(_KRITAS_OWN)}
+    bundle = environment.get("APPDIR")
+    if bundle and clean.get("PATH"):
+        entries = clean["PATH"].split(os.pathsep)
+        clean["PATH"] = os.pathsep.join(entry for entry in entries if not entry.startswith(bundle))
+    return clean
+
+
+def _detached() -> dict[str, Any]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def _why(installation: Installation) -> str:
+    last = _last_line(installation.log())
+    advice = "Run “unflatten doctor” in a terminal, or “python3 install.py” again."
+    return f"{advice} It said: {last}" if last else advice
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip()[:300] if lines else ""

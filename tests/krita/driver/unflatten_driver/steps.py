@@ -1,0 +1,241 @@
+"""What the tests may ask of a running Krita. Every step runs on the main thread and returns something JSON can hold."""
+
+import time
+
+from krita import InfoObject, Krita
+from PyQt5.QtCore import QByteArray, Qt, QTimer
+from PyQt5.QtWidgets import QApplication, QDialog, QLabel, QPushButton
+
+windows = []
+_documents = {}
+
+
+def watch(window):
+    windows.append(window)
+
+
+def window_is_open():
+    return Krita.instance().activeWindow() is not None
+
+
+def window_number():
+    """The main window's number in X."""
+    return int(Krita.instance().activeWindow().qwindow().winId())
+
+
+# Documents, by a name that the test chooses.
+
+
+def open_document(name, path):
+    document = Krita.instance().openDocument(path)
+    _show(name, document)
+    return document is not None
+
+
+def create_document(name, width, height, model="RGBA", depth="U8", profile=""):
+    document = Krita.instance().createDocument(width, height, name, model, depth, profile, 72.0)
+    _show(name, document)
+
+
+def _show(name, document):
+    document.setBatchmode(True)
+    _documents[name] = document
+    Krita.instance().activeWindow().addView(document)
+
+
+def activate(name):
+    """Bring the document's view to the front."""
+    for view in Krita.instance().activeWindow().views():
+        if view.document() == _documents[name]:
+            Krita.instance().activeWindow().showView(view)
+            view.setVisible()
+
+
+def close_document(name):
+    document = _documents.pop(name)
+    document.waitForDone()
+    document.setModified(False)
+    return document.close()
+
+
+def fill(name, path):
+    """Put raw pixels (8-bit blue, green, red, alpha) into the lowest layer."""
+    document = _documents[name]
+    with open(path, "rb") as file:
+        document.rootNode().childNodes()[0].setPixelData(
+            QByteArray(file.read()), 0, 0, document.width(), document.height()
+        )
+    document.refreshProjection()
+    document.waitForDone()
+
+
+def remove_all_layers(name):
+    for node in _documents[name].rootNode().childNodes():
+        node.remove()
+    _documents[name].waitForDone()
+
+
+def resize(name, width, height):
+    _documents[name].resizeImage(0, 0, width, height)
+
+
+def resize_now_offset(name, x, y, width, height):
+    _documents[name].resizeImage(x, y, width, height)
+
+
+def paint(name):
+    """Change a corner of the lowest layer, as an artist would meanwhile."""
+    document = _documents[name]
+    document.rootNode().childNodes()[0].setPixelData(QByteArray(bytes([9, 9, 9, 255]) * 64), 0, 0, 8, 8)
+    document.refreshProjection()
+
+
+def save(name, path):
+    document = _documents[name]
+    document.setBatchmode(True)
+    return document.saveAs(path)
+
+
+def layers(name):
+    """The tree, bottom to top."""
+    document = _documents[name]
+    document.waitForDone()
+    return [_tree(node) for node in document.rootNode().childNodes()]
+
+
+def _tree(node):
+    bounds = node.bounds()
+    return {
+        "name": node.name(),
+        "type": node.type(),
+        "visible": node.visible(),
+        "mode": node.blendingMode(),
+        "bounds": [bounds.x(), bounds.y(), bounds.width(), bounds.height()],
+        "children": [_tree(child) for child in node.childNodes()],
+    }
+
+
+def projection(name, path):
+    """Write the picture as the artist sees it, raw, to `path`."""
+    document = _documents[name]
+    document.waitForDone()
+    _write(path, document.pixelData(0, 0, document.width(), document.height()))
+    return [document.width(), document.height()]
+
+
+def layer_pixels(name, group, index, path):
+    """Write the pixels of a layer of a group, over the whole canvas, raw, to `path`."""
+    document = _documents[name]
+    node = next(node for node in document.rootNode().childNodes() if node.name() == group).childNodes()[index]
+    _write(path, node.pixelData(0, 0, document.width(), document.height()))
+
+
+def _write(path, data):
+    with open(path, "wb") as file:
+        file.write(bytes(data))
+
+
+def is_modified(name):
+    return _documents[name].modified()
+
+
+def select(name, index):
+    document = _documents[name]
+    document.setActiveNode(document.rootNode().childNodes()[index])
+
+
+def active_layer(name):
+    return _documents[name].activeNode().name()
+
+
+# The window.
+
+
+def trigger(action):
+    Krita.instance().action(action).trigger()
+
+
+def action_state(action):
+    found = Krita.instance().action(action)
+    return {"text": found.text(), "enabled": found.isEnabled(), "shortcut": found.shortcut().toString()}
+
+
+def undo_state():
+    """Whether there is something to undo and to redo."""
+    return [Krita.instance().action(each).isEnabled() for each in ("edit_undo", "edit_redo")]
+
+
+def progress_windows():
+    """The plugin's windows that can be seen: title and texts."""
+    found = []
+    for widget in QApplication.topLevelWidgets():
+        if widget.objectName() == "unflatten_progress" and widget.isVisible():
+            texts = [label.text() for label in widget.findChildren(QLabel) if label.isVisible() and label.text()]
+            found.append({"title": widget.windowTitle(), "texts": texts, "modal": widget.isModal()})
+    return found
+
+
+def press(button):
+    """Press a button of the plugin's window; whether there was one."""
+    for widget in QApplication.topLevelWidgets():
+        if widget.objectName() == "unflatten_progress" and widget.isVisible():
+            for each in widget.findChildren(QPushButton):
+                if each.text().replace("&", "") == button:
+                    each.click()
+                    return True
+    return False
+
+
+def floating_messages():
+    """The texts that float over the canvases."""
+    return [
+        widget.property("message") or widget.objectName()
+        for widget in QApplication.allWidgets()
+        if widget.metaObject().className() == "KisFloatingMessage" and widget.isVisible()
+    ]
+
+
+# How long the main thread is held.
+
+
+class Gaps:
+    """A 10 ms timer that remembers when it fired late."""
+
+    def __init__(self):
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+        self.late = []
+        self._last = time.perf_counter()
+        self._timer.start(10)
+
+    def _tick(self):
+        now = time.perf_counter()
+        if now - self._last > 0.05:
+            self.late.append([round(self._last, 4), round((now - self._last) * 1000)])
+        self._last = now
+
+    def stop(self):
+        self._timer.stop()
+        return self.late
+
+
+_gaps = []
+
+
+def watch_gaps():
+    _gaps.append(Gaps())
+
+
+def late_ticks():
+    """Gaps of more than 50 ms since watch_gaps(): when, and how many milliseconds."""
+    return _gaps.pop().stop()
+
+
+def run(code):
+    space = {"app": Krita.instance(), "keep": keep, "Krita": Krita, "docs": _documents}
+    exec(code, space)
+    return space.get("result")
+
+
+keep = {}
