@@ -1,0 +1,211 @@
+"""What must survive a crash: one SQLite table with a row for each job, written before anyone is told anything."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import OutOfSpace, UnflattenError
+
+SCHEMA_VERSION = 1
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS job (
+    id        TEXT PRIMARY KEY,
+    state     TEXT NOT NULL,
+    created   REAL NOT NULL,
+    ended     REAL,
+    batch     INTEGER NOT NULL,
+    backend   TEXT,
+    settings  TEXT NOT NULL,
+    width     INTEGER NOT NULL,
+    height    INTEGER NOT NULL,
+    attempts  INTEGER NOT NULL DEFAULT 0,
+    handle    TEXT,
+    layers    TEXT,
+    report    TEXT,
+    error     TEXT
+) WITHOUT ROWID
+"""
+
+
+class State(StrEnum):
+    """A job's states; the last four end it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHING = "finishing"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def ended(self) -> bool:
+        return self in ENDED
+
+
+ENDED = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.INTERRUPTED})
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One layer as the `stack` message tells of it; rect: (left, top, width, height) in canvas pixels."""
+
+    name: str
+    kind: str
+    rect: tuple[int, int, int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the layer's 8-bit RGBA pixels."""
+        return self.rect[2] * self.rect[3] * 4
+
+
+@dataclass
+class Entry:
+    """A row: one job. handle: a remote service's name for it; layers and report: once its stack is known."""
+
+    id: str
+    width: int
+    height: int
+    settings: dict[str, Any]
+    backend: str | None = None
+    batch: bool = False
+    state: State = State.QUEUED
+    created: float = 0.0
+    ended: float | None = None
+    attempts: int = 0
+    handle: str | None = None
+    layers: tuple[Outline, ...] | None = None
+    report: dict[str, Any] | None = None
+    error: UnflattenError | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the picture's 8-bit RGBA pixels."""
+        return self.width * self.height * 4
+
+
+class Journal:
+    """The table. What a method wrote survives a kill −9 when it returns. Raises OutOfSpace where the disk is full."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        with _full_disk_said():
+            # NORMAL: a commit survives the process's death at once, a power cut from the next checkpoint on
+            # (WAL never tears a row). FULL would sync the disk at each progress of each job.
+            self._db.executescript(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;"
+            )
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if found > SCHEMA_VERSION:
+                raise UnflattenError(
+                    "The job journal was written by a newer Unflatten.",
+                    "Run “python3 install.py” again to update this one.",
+                )
+            self._db.execute(_TABLE)
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def add(self, entry: Entry) -> None:
+        """Write a new job down. Raises KeyError where its id is already there."""
+        entry.created = entry.created or time.time()
+        values = _to_row(entry)
+        marks = ", ".join("?" * len(values))
+        with _full_disk_said():
+            try:
+                self._db.execute(f"INSERT INTO job ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+            except sqlite3.IntegrityError:
+                raise KeyError(entry.id) from None
+
+    def write(self, entry: Entry) -> None:
+        """Bring a job's row up to date."""
+        values = _to_row(entry)
+        assignments = ", ".join(f"{name} = ?" for name in values)
+        with _full_disk_said():
+            self._db.execute(f"UPDATE job SET {assignments} WHERE id = ?", (*values.values(), entry.id))
+
+    def get(self, job: str) -> Entry | None:
+        row = self._rows("WHERE id = ?", job)
+        return row[0] if row else None
+
+    def unfinished(self) -> list[Entry]:
+        """Jobs that have not ended, oldest first."""
+        return self._rows(f"WHERE state NOT IN ({', '.join('?' * len(ENDED))}) ORDER BY created", *ENDED)
+
+    def ended(self) -> list[Entry]:
+        """Jobs that have ended, oldest first."""
+        return self._rows(f"WHERE state IN ({', '.join('?' * len(ENDED))}) ORDER BY ended", *ENDED)
+
+    def count_kept(self) -> int:
+        """How many jobs have a result that can be fetched."""
+        return self._db.execute("SELECT COUNT(*) FROM job WHERE state = ?", (State.DONE,)).fetchone()[0]
+
+    def ids(self) -> set[str]:
+        return {row[0] for row in self._db.execute("SELECT id FROM job")}
+
+    def forget(self, job: str) -> None:
+        with _full_disk_said():
+            self._db.execute("DELETE FROM job WHERE id = ?", (job,))
+
+    def _rows(self, where: str, *values: object) -> list[Entry]:
+        names = [each.name for each in fields(Entry)]
+        return [
+            _from_row(dict(zip(names, row, strict=True)))
+            for row in self._db.execute(f"SELECT {', '.join(names)} FROM job {where}", values)
+        ]
+
+
+def _to_row(entry: Entry) -> dict[str, object]:
+    error = entry.error
+    return {
+        "id": entry.id,
+        "state": entry.state.value,
+        "created": entry.created,
+        "ended": entry.ended,
+        "batch": int(entry.batch),
+        "backend": entry.backend,
+        "settings": json.dumps(entry.settings),
+        "width": entry.width,
+        "height": entry.height,
+        "attempts": entry.attempts,
+        "handle": entry.handle,
+        "layers": entry.layers and json.dumps([[each.name, each.kind, each.rect] for each in entry.layers]),
+        "report": entry.report and json.dumps(entry.report),
+        "error": error and json.dumps([error.code, error.message, error.hint, error.retryable]),
+    }
+
+
+def _from_row(row: dict[str, Any]) -> Entry:
+    row["state"] = State(row["state"])
+    row["batch"] = bool(row["batch"])
+    row["settings"] = json.loads(row["settings"])
+    if row["layers"] is not None:
+        row["layers"] = tuple(Outline(name, kind, tuple(rect)) for name, kind, rect in json.loads(row["layers"]))
+    if row["report"] is not None:
+        row["report"] = json.loads(row["report"])
+    if row["error"] is not None:
+        code, message, hint, retryable = json.loads(row["error"])
+        row["error"] = UnflattenError(message, hint, code=code, retryable=retryable)
+    return Entry(**row)
+
+
+@contextmanager
+def _full_disk_said() -> Generator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        # SQLITE_FULL is a full disk; an I/O error while growing the WAL is what a quota or a file size limit gives.
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise OutOfSpace(
+                "The disk is full: the job could not be written down.", "Free some space on the disk, then try again."
+            ) from None
+        raise

@@ -1,0 +1,364 @@
+"""Takes jobs in, runs them one after another, writes down how each went, and tells whoever listens."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Hashable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.errors import Cancelled, OutOfSpace, UnflattenError
+from bridge.jobs.events import Done, Event, Failed, LayerReady, Listener, Progressed, Stacked
+from bridge.jobs.journal import Entry, Journal, Outline, State
+from bridge.jobs.queue import Queue
+from bridge.jobs.spool import Spool, out_of_space
+from bridge.jobs.workshop import Workshop
+
+MOST_WAITING = 500
+MOST_ATTEMPTS = 2
+"""A job that was cut off twice is not run a third time by itself: it may be what brings the bridge down."""
+FORGOTTEN_AFTER = 3600.0
+"""Seconds after which nobody waits any more for a job that a crash cut off."""
+
+log = logging.getLogger("unflatten")
+
+
+class ShuttingDown(UnflattenError):
+    code = "shutting_down"
+    retryable = True
+
+
+class DuplicateJob(UnflattenError):
+    code = "duplicate_job"
+
+    def __init__(self) -> None:
+        super().__init__("A job with this number is already here.", "Start again.")
+
+
+def _no_listeners() -> list[Listener]:
+    return []
+
+
+@dataclass
+class _Job:
+    """A job that has not ended. ready: layers whose files are whole; leaving: runs out once nobody listens."""
+
+    entry: Entry
+    client: Hashable
+    listeners: list[Listener] = field(default_factory=_no_listeners)
+    ready: set[int] = field(default_factory=set[int])
+    progress: Progressed | None = None
+    why_cancelled: UnflattenError | None = None
+    interrupted: bool = False
+    leaving: asyncio.TimerHandle | None = None
+
+    def tell(self, event: Event) -> None:
+        for listener in list(self.listeners):
+            listener(self.entry.id, event)
+
+
+class Runner:
+    """The jobs of one bridge. grace: seconds that a job goes on for when its client is gone."""
+
+    def __init__(self, journal: Journal, spool: Spool, workshop: Workshop, *, grace: float) -> None:
+        self.spool = spool
+        self.workshop = workshop
+        self._journal = journal
+        self._grace = grace
+        self._queue = Queue()
+        self._jobs: dict[str, _Job] = {}
+        self._unwritten: dict[str, Entry] = {}
+        self._running: _Job | None = None
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    # What the doors ask
+
+    def check_open(self, job: str) -> None:
+        """Raise where no new job, or not this one, is taken."""
+        if self._draining:
+            raise ShuttingDown("The bridge is being stopped and takes no new pictures.", "Try again in a moment.")
+        if job in self._jobs or self._journal.get(job) is not None:
+            raise DuplicateJob()
+        if len(self._queue) >= MOST_WAITING:
+            raise UnflattenError(
+                f"{MOST_WAITING} pictures are waiting already.",
+                "Wait until some are done.",
+                code="busy",
+                retryable=True,
+            )
+
+    def submit(self, entry: Entry, client: Hashable, listener: Listener) -> int:
+        """Take in a job whose picture lies whole in the spool, and write it down; how many go first."""
+        self.check_open(entry.id)
+        self._journal.add(entry)
+        job = _Job(entry, client, [listener])
+        self._enqueue(job)
+        return self._position(entry.id)
+
+    def attach(self, job_id: str, have: set[int], listener: Listener) -> None:
+        """Tell `listener` what it lacks of a job, and all that happens from now on. Raises where there is none."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            self._retell(job_id, have, listener)
+            return
+        if job.leaving is not None:
+            job.leaving.cancel()
+            job.leaving = None
+        if listener not in job.listeners:
+            job.listeners.append(listener)
+        if job.entry.layers is None:
+            if job.progress is not None:
+                listener(job_id, job.progress)
+            return
+        listener(job_id, Stacked(job.entry.width, job.entry.height, job.entry.layers))
+        for index in sorted(job.ready - have):
+            listener(job_id, self._layer(job.entry, index))
+
+    def cancel(self, job_id: str, why: UnflattenError | None = None) -> None:
+        """Stop a job, wherever it is. One that has ended stays as it ended."""
+        job = self._jobs.get(job_id)
+        if job is None or job.why_cancelled is not None:
+            return
+        job.why_cancelled = why or Cancelled()
+        if self._queue.remove(job_id):
+            self._end(job, State.CANCELLED, job.why_cancelled)
+            self._tell_positions()
+        else:
+            self.workshop.cancel(job_id)
+
+    def leave(self, listener: Listener) -> None:
+        """Whoever listened is gone. A job that nobody listens to goes on for the time of grace, then makes room."""
+        for job in list(self._jobs.values()):
+            if listener in job.listeners:
+                job.listeners.remove(listener)
+                self._expect_someone(job)
+
+    async def backends(self) -> list[dict[str, Any]]:
+        return (await self.workshop.ask("backends"))["backends"]
+
+    async def estimate(
+        self, backend: str | None, settings: dict[str, Any], width: int, height: int
+    ) -> tuple[float, float]:
+        """Seconds and US dollars that such a job would take."""
+        answer = await self.workshop.ask("estimate", backend=backend, settings=settings, width=width, height=height)
+        return answer["seconds"], answer["dollars"]
+
+    def counts(self) -> dict[str, int]:
+        running = int(self._running is not None)
+        return {"queued": len(self._queue), "running": running, "kept": self._journal.count_kept()}
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._jobs)
+
+    # Life
+
+    def recover(self) -> None:
+        """After a start: take up what the last bridge left unfinished, and erase what it left half-written."""
+        for name in self.spool.strays(self._journal.ids()):
+            self.spool.erase(name)
+        for entry in self._journal.unfinished():
+            job = _Job(entry, client=entry.id)
+            whole = self.spool.has_picture(entry.id, entry.nbytes)
+            fresh = time.time() - entry.created < FORGOTTEN_AFTER
+            # a remote job goes on whatever happened here: it is taken up by its handle, never paid for twice
+            if whole and (entry.handle is not None or (fresh and entry.attempts < MOST_ATTEMPTS)):
+                log.info("job %s is taken up again", entry.id)
+                entry.layers = None
+                self._enqueue(job)
+                self._expect_someone(job)
+            else:
+                self._jobs[entry.id] = job
+                self._end(job, State.INTERRUPTED, _cut_off())
+
+    async def run(self) -> None:
+        """Run jobs as they come, for ever."""
+        while True:
+            self._wake.clear()
+            job_id = self._queue.take()
+            if job_id is None:
+                await self._wake.wait()
+                continue
+            self._running = self._jobs[job_id]
+            try:
+                await self._run(self._running)
+            finally:
+                self._running = None
+
+    async def drain(self, deadline: float) -> None:
+        """Take no new jobs, give the running one `deadline` seconds, then end all with a sentence."""
+        self._draining = True
+        for job_id in self._queue.order():
+            self._queue.remove(job_id)
+            self._end(self._jobs[job_id], State.INTERRUPTED, _cut_off())
+        try:
+            await asyncio.wait_for(self._idle.wait(), deadline)
+        except TimeoutError:
+            if self._running is not None:
+                self._running.interrupted = True
+                self.workshop.kill()
+                await asyncio.wait_for(self._idle.wait(), 5)
+
+    # One job
+
+    async def _run(self, job: _Job) -> None:
+        entry = job.entry
+        try:
+            entry.state = State.RUNNING
+            entry.attempts += 1
+            self._journal.write(entry)
+            self._tell_positions()
+            async with aclosing(self.workshop.run(entry.id, self._order(entry))) as events:
+                async for event in events:
+                    self._apply(job, event)
+        except Exception as error:
+            state, shown = _ending(job, error)
+            self._end(job, state, shown)
+        else:
+            self._end(job, State.DONE)
+
+    def _order(self, entry: Entry) -> dict[str, Any]:
+        return {
+            "folder": str(self.spool.folder(entry.id).absolute()),
+            "width": entry.width,
+            "height": entry.height,
+            "settings": entry.settings,
+            "backend": entry.backend,
+            "handle": entry.handle,
+        }
+
+    def _apply(self, job: _Job, event: dict[str, Any]) -> None:
+        """Write down and pass on one event of the worker's."""
+        entry = job.entry
+        match event["event"]:
+            case "progress":
+                job.progress = Progressed(event["stage"], event["step"], event["steps"], event.get("seconds_left"))
+                job.tell(job.progress)
+            case "handle":
+                entry.handle = event["text"]
+                self._journal.write(entry)
+                self.workshop.go(entry.id)
+            case "stack":
+                entry.layers = tuple(Outline(name, kind, tuple(rect)) for name, kind, rect in event["layers"])
+                entry.state = State.FINISHING
+                self._journal.write(entry)
+                job.tell(Stacked(entry.width, entry.height, entry.layers))
+            case "layer":
+                job.ready.add(event["index"])
+                job.tell(self._layer(entry, event["index"]))
+            case "done":
+                entry.report = event["report"]
+            case _:
+                pass
+
+    def _end(self, job: _Job, state: State, error: UnflattenError | None = None) -> None:
+        """Write down how a job ended, then tell it. What is of no more use is erased first, which may make the room."""
+        entry = job.entry
+        entry.state, entry.error, entry.ended = state, error, time.time()
+        if state is not State.DONE:
+            entry.report = None
+            self.spool.erase(entry.id)
+        try:
+            self._journal.write(entry)
+        except OutOfSpace:
+            self._unwritten[entry.id] = entry
+            log.error("job %s: its end could not be written down, the disk is full", entry.id)
+        else:
+            self.spool.erase_picture(entry.id)
+        log.info("job %s %s%s", entry.id, state.value, f" ({error.code})" if error else "")
+        del self._jobs[entry.id]
+        if job.leaving is not None:
+            job.leaving.cancel()
+        job.tell(Failed(error) if error is not None else Done(entry.report or {}))
+        if not self._jobs:
+            self._idle.set()
+
+    def write_down_again(self) -> None:
+        """Try again what a full disk kept from being written."""
+        for entry in list(self._unwritten.values()):
+            try:
+                self._journal.write(entry)
+            except OutOfSpace:
+                return
+            del self._unwritten[entry.id]
+            self.spool.erase_picture(entry.id)
+
+    def _enqueue(self, job: _Job) -> None:
+        self._jobs[job.entry.id] = job
+        job.entry.state = State.QUEUED
+        self._queue.add(job.entry.id, job.client, batch=job.entry.batch)
+        self._idle.clear()
+        self._wake.set()
+
+    def _position(self, job_id: str) -> int:
+        return self._queue.order().index(job_id) + int(self._running is not None)
+
+    def _tell_positions(self) -> None:
+        """Tell those who wait how many pictures go first, where that has changed."""
+        for place, job_id in enumerate(self._queue.order()):
+            first = place + int(self._running is not None)
+            told = Progressed(f"Waiting for {first} other picture{'s' if first > 1 else ''}", 0, 1)
+            job = self._jobs[job_id]
+            if first and told != job.progress:
+                job.progress = told
+                job.tell(told)
+
+    def _expect_someone(self, job: _Job) -> None:
+        if not job.listeners and job.leaving is None:
+            nobody = Cancelled("Stopped: nobody was there any more to take the layers.", "Start again.")
+            job.leaving = asyncio.get_running_loop().call_later(self._grace, self.cancel, job.entry.id, nobody)
+
+    def _layer(self, entry: Entry, index: int) -> LayerReady:
+        assert entry.layers is not None
+        return LayerReady(index, entry.layers[index], self.spool.layer(entry.id, index))
+
+    def _retell(self, job_id: str, have: set[int], listener: Listener) -> None:
+        """Tell of a job that has ended."""
+        entry = self._unwritten.get(job_id) or self._journal.get(job_id)
+        if entry is None:
+            raise UnflattenError(
+                "The bridge does not know this job: its result was erased, or it never arrived whole.",
+                "Start again.",
+                code="unknown_job",
+            )
+        if entry.state is not State.DONE or entry.layers is None:
+            listener(job_id, Failed(entry.error or _cut_off()))
+            return
+        if not all(self.spool.has_layer(job_id, index, each.nbytes) for index, each in enumerate(entry.layers)):
+            listener(
+                job_id,
+                Failed(UnflattenError("The job's layers are no longer on the disk.", "Start again.", code="gone")),
+            )
+            return
+        listener(job_id, Stacked(entry.width, entry.height, entry.layers))
+        for index in range(len(entry.layers)):
+            if index not in have:
+                listener(job_id, self._layer(entry, index))
+        listener(job_id, Done(entry.report or {}))
+
+
+def _cut_off() -> UnflattenError:
+    return UnflattenError(
+        "The bridge was stopped before the picture was split.",
+        "Start again: nothing in the document was changed.",
+        code="interrupted",
+        retryable=True,
+    )
+
+
+def _ending(job: _Job, error: Exception) -> tuple[State, UnflattenError]:
+    """How a job ended that raised `error`: a worker killed for a cancel is a cancel, not a crash."""
+    if job.interrupted:
+        return State.INTERRUPTED, _cut_off()
+    if job.why_cancelled is not None:
+        return State.CANCELLED, job.why_cancelled
+    if isinstance(error, UnflattenError):
+        return State.FAILED, error
+    if (full := out_of_space(error)) is not None:
+        return State.FAILED, full
+    log.error("job %s", job.entry.id, exc_info=error)
+    return State.FAILED, UnflattenError("Something went wrong inside the bridge.", "Try again.")

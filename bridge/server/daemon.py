@@ -1,0 +1,262 @@
+"""The daemon's life: one instance by lock, a card for clients to find it, and an orderly end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from filelock import FileLock, Timeout
+
+from bridge import __version__, protocol
+from bridge.errors import UnflattenError
+from bridge.jobs.journal import Journal
+from bridge.jobs.keeping import sweep
+from bridge.jobs.runner import Runner
+from bridge.jobs.spool import Spool
+from bridge.jobs.workshop import WORKER_COMMAND, Workshop
+from bridge.server.app import make_app
+from bridge.server.card import remove_card, write_card
+from bridge.server.log import describe_loop_error, start_log
+from bridge.server.socket import Sessions
+
+LOCK_FILE = "bridge.lock"
+JOURNAL_FILE = "journal.sqlite"
+LAST_WORDS_FILE = "worker.log"
+JOBS_FOLDER = "jobs"
+LONGEST_FRAME = protocol.CHUNK + 1024
+SWEEP_EVERY = 3600.0
+LAST_FRAMES = 5.0
+"""Seconds that clients get to take what was finished before the connections are closed."""
+CHANGEOVER = 20.0
+"""Seconds to wait for a bridge that is just ending, or for one that is just starting to write its card."""
+
+log = logging.getLogger("unflatten")
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Seconds; keep_days: days."""
+
+    idle_exit: float
+    worker_idle: float
+    keep_days: float
+    grace: float
+    drain: float
+
+
+def serve(
+    data: Path,
+    *,
+    idle_exit: float = 3600,
+    worker_idle: float = 60,
+    keep_days: float = 7,
+    grace: float = 60,
+    drain: float = 10,
+    worker: Sequence[str] = WORKER_COMMAND,
+) -> int:
+    """Run the bridge in this process until it is stopped or has been idle for `idle_exit` seconds; the exit code.
+
+    data: protocol.data_dir(), or where the user wants it. Returns 0 at once where another bridge already serves `data`.
+    worker_idle: seconds after which an idle worker process is ended. keep_days: how long results are kept.
+    grace: seconds that a job whose client is gone goes on. drain: seconds that a running job gets at the end.
+    worker: the worker's command line.
+    """
+    os.umask(0o077)  # the journal and its companions hold the user's words; SQLite asks nobody for their mode
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(data / LOCK_FILE)
+    other = _take(lock, data)
+    if other is not None:
+        _say(f"The bridge is already running (process {other.pid}, port {other.port}).")
+        return 0
+    try:
+        start_log(data)
+        return asyncio.run(_Daemon(data, _Times(idle_exit, worker_idle, keep_days, grace, drain), worker).run())
+    except UnflattenError as error:
+        _say(f"{error.message} {error.hint}")
+        log.error("not started: %s", error.message)
+        return 1
+    finally:
+        lock.release()
+
+
+def _take(lock: FileLock, data: Path) -> protocol.Discovery | None:
+    """Take the lock; or the card of the bridge that holds it. One without a card is ending or starting: wait for it."""
+    deadline = time.monotonic() + CHANGEOVER
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            return None
+        except Timeout:
+            card = protocol.Discovery.read(data)
+            if card is not None:
+                return card
+            if time.monotonic() > deadline:
+                return protocol.Discovery(0, 0, "", "", 0)
+            time.sleep(0.1)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers and its ten wake-ups a second: the daemon says when to stop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        await self.stop.wait()
+
+
+class _Daemon:
+    def __init__(self, data: Path, times: _Times, worker: Sequence[str]) -> None:
+        self._data = data
+        self._times = times
+        self._worker = worker
+        self._asked_to_stop = asyncio.Event()
+        self._code = 0
+
+    async def run(self) -> int:
+        """From the journal's opening to its closing; the exit code."""
+        asyncio.get_running_loop().set_exception_handler(_log_loop_error)
+        journal = Journal(self._data / JOURNAL_FILE)
+        spool = Spool(self._data / JOBS_FOLDER)
+        workshop = Workshop(self._data / LAST_WORDS_FILE, idle=self._times.worker_idle, command=self._worker)
+        runner = Runner(journal, spool, workshop, grace=self._times.grace)
+        sessions = Sessions(runner)
+        with _listen() as listener, self._signals():
+            card = protocol.Discovery(
+                port=listener.getsockname()[1],
+                pid=os.getpid(),
+                token=secrets.token_hex(32),
+                version=__version__,
+                started=time.time(),
+            )
+            app = make_app(runner, sessions, token=card.token, port=card.port, stop=self._stop)
+            server = _Server(_uvicorn_config(app))
+            runner.recover()
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            background = [
+                asyncio.create_task(self._guarded(runner.run())),
+                asyncio.create_task(self._guarded(self._keep_house(runner, journal, spool))),
+                asyncio.create_task(self._guarded(self._watch_idle(runner, sessions))),
+            ]
+            try:
+                # the listener queues whoever comes before uvicorn has taken it up, so the card can go out now
+                write_card(self._data, card)
+                log.info("bridge %s started on port %d", __version__, card.port)
+                _say(f"The bridge is running (process {card.pid}, port {card.port}).")
+                await self._asked_to_stop.wait()
+            finally:
+                remove_card(self._data, card)  # from here on a client starts a new bridge, which waits for the lock
+                await self._wind_up(runner, sessions)
+                server.stop.set()
+                await serving
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(*background, return_exceptions=True)
+                await workshop.close()
+                journal.close()
+                log.info("bridge stopped")
+        return self._code
+
+    async def _wind_up(self, runner: Runner, sessions: Sessions) -> None:
+        await runner.drain(self._times.drain)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(sessions.flushed(), LAST_FRAMES)
+
+    async def _guarded(self, work: Any) -> None:
+        """A bridge whose inner life has stopped must not go on as if it served."""
+        try:
+            await work
+        except Exception:
+            log.exception("the bridge stops")
+            self._code = 1
+            self._stop()
+
+    async def _keep_house(self, runner: Runner, journal: Journal, spool: Spool) -> None:
+        while True:
+            try:
+                runner.write_down_again()
+                await sweep(journal, spool, days=self._times.keep_days)
+            except UnflattenError as error:
+                log.warning("results could not be swept: %s", error.code)
+            await asyncio.sleep(SWEEP_EVERY)
+
+    async def _watch_idle(self, runner: Runner, sessions: Sessions) -> None:
+        busy = time.monotonic()
+        while time.monotonic() - busy < self._times.idle_exit:
+            await asyncio.sleep(min(self._times.idle_exit / 4, 30))
+            if runner.busy or len(sessions):
+                busy = time.monotonic()
+        log.info("idle for %.0f s", self._times.idle_exit)
+        self._stop()
+
+    def _stop(self) -> None:
+        self._asked_to_stop.set()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int, _: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._stop)
+
+        names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")  # the last is Windows'
+        before = {name: signal.signal(getattr(signal, name), stop) for name in names if hasattr(signal, name)}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(getattr(signal, name), handler)
+
+
+def _listen() -> socket.socket:
+    """A listening socket on this computer's own address alone, on a port that the system picks."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener
+
+
+def _uvicorn_config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="websockets-sansio",
+        ws_max_size=LONGEST_FRAME,
+        ws_per_message_deflate=False,
+        # On the loopback a dead client is noticed at once; a ping would only cut off a Krita busy with its own work.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+
+
+def _log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    message, error = describe_loop_error(context)
+    log.error(message, exc_info=error)
+
+
+def _say(sentence: str) -> None:
+    # Krita's terminal may be gone, and under pythonw there is none
+    with contextlib.suppress(OSError, AttributeError):
+        print(sentence, file=sys.stdout, flush=True)

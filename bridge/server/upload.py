@@ -1,0 +1,47 @@
+"""A picture on its way in: frames from the socket straight into the job's file, each while the next arrives."""
+
+import asyncio
+
+from bridge.errors import BadPicture
+from bridge.jobs.journal import Entry
+from bridge.jobs.spool import Spool
+from bridge.protocol import CHUNK
+
+
+class Upload:
+    """The frames of one picture. Raises OutOfSpace and FileExistsError before the first is taken."""
+
+    def __init__(self, entry: Entry, chunks: int, spool: Spool) -> None:
+        self.entry = entry
+        self._chunks = chunks
+        self._spool = spool
+        self._expected = entry.nbytes
+        self._incoming = spool.receive(entry.id, entry.nbytes)
+        self._writing: asyncio.Future[None] | None = None
+
+    async def take(self, piece: bytes) -> bool:
+        """Take one frame; whether it was the last and the picture lies whole. Raises BadPicture and OutOfSpace."""
+        self._chunks -= 1
+        self._expected -= len(piece)
+        if len(piece) > CHUNK or self._expected < 0 or (self._chunks == 0) != (self._expected == 0):
+            raise BadPicture("The picture arrived with another size than was said.", "Try again.", retryable=True)
+        await self._written()
+        self._writing = asyncio.ensure_future(asyncio.to_thread(self._incoming.write, piece))
+        if self._chunks:
+            return False
+        await self._written()
+        self._incoming.finish()
+        return True
+
+    async def drop(self) -> None:
+        """The picture will not come whole: leave nothing of it."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+            self._writing.exception()
+        self._incoming.close()
+        self._spool.erase(self.entry.id)
+
+    async def _written(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await writing
