@@ -181,65 +181,131 @@ SMALL_PRINT = (
 )
 
 POSTERS = (
-    Poster("flat", "flat", flat((240, 225, 190)), (
-        Line("SUMMER FEST", 0.08, 0.1, 0.11, "DejaVuSans-Bold", RED),
-        Line("Live music by the lake", 0.1, 0.3, 0.05, "C059-Italic", BLUE),
-        Line("14 July · 50% off", 0.1, 0.45, 0.035, "LiberationSans-Regular", BLACK),
-        Line("&", 0.75, 0.4, 0.12, "C059-Italic", RED),
-    )),
-    Poster("gradient", "gradient", gradient((30, 30, 90), (200, 90, 140)), (
-        Line("Moonlight", 0.12, 0.12, 0.13, "lobster", WHITE),
-        Line("a night of piano and strings", 0.14, 0.36, 0.04, "Lato-Regular", (255, 225, 240)),
-        Line("FREE", 0.75, 0.5, 0.06, "BebasNeue-Bold", GOLD),
-    )),
-    Poster("paragraph", "flat", flat((250, 250, 247)), (
-        Line("Opening hours", 0.1, 0.2, 0.08, "NimbusSans-Bold", BLUE), *SMALL_PRINT,
-    )),
-    Poster("styles", "gradient", gradient((250, 240, 215), (250, 205, 165)), (
-        Line("SUNRISE", 0.08, 0.06, 0.13, "Lato-Black", ((250, 190, 40), (210, 30, 60)), "gradient"),
-        Line("CANDY", 0.1, 0.26, 0.12, "RobotoSlab-Bold", (RED, BLUE, (20, 130, 60), (150, 40, 140)), "letters"),
-        Line("OUTLINE", 0.1, 0.47, 0.11, "DejaVuSans-Bold", GOLD, outline=(60, 20, 20)),
-    )),
-    Poster("shadow", "flat", flat((120, 190, 200)), (
-        Line("Floating", 0.15, 0.15, 0.15, "DejaVuSans-Bold", WHITE, shadow=True),
-        Line("words with a soft shadow", 0.15, 0.45, 0.045, "DejaVuSans", WHITE, shadow=True),
-    )),
-    Poster("sun", "shapes", discs((90, 170, 220), ((0.3, 0.22, 0.16, (255, 205, 70)), (0.85, 0.75, 0.3, (60, 140, 70)))), (
-        Line("GOOD MORNING", 0.06, 0.17, 0.105, "BebasNeue-Bold", WHITE),
-        Line("coffee & bread", 0.1, 0.5, 0.06, "lobster", (70, 35, 20)),
-        Line("from 7 am", 0.68, 0.58, 0.045, "DejaVuSans-Bold", WHITE),
-    )),
-    Poster("stripes", "pattern", stripes((245, 215, 90), (235, 195, 60)), (
-        Line("MARKET", 0.1, 0.12, 0.14, "RobotoSlab-Bold", (40, 60, 50)),
-        Line("every Saturday", 0.12, 0.4, 0.06, "Comfortaa-Bold", (160, 40, 30)),
-    )),
-    Poster("angles", "flat", flat((35, 40, 48)), (
-        Line("TILTED", 0.1, 0.2, 0.1, "DejaVuSans-Bold", GOLD, angle=20),
-        Line("the other way", 0.5, 0.3, 0.05, "LiberationSans-Bold", WHITE, angle=-15),
-        Line("SIDEWAYS", 0.6, 0.5, 0.05, "DejaVuSans-Bold", (230, 120, 120), angle=90),
-    )),
-    Poster("flower", "photo", photo("nature/FreshFlower.jpg"), (
-        Line("In full bloom", 0.12, 0.2, 0.12, "lobster", WHITE),
-        Line("BOTANICAL GARDEN", 0.15, 0.42, 0.05, "Lato-Bold", WHITE),
-        Line("Tickets at the gate, 5 to 9 May", 0.15, 0.55, 0.03, "DejaVuSans", WHITE),
-    )),
-    Poster("meadow", "photo", photo("nature/GreenMeadow.jpg"), (
-        Line("WILD FIELDS", 0.1, 0.1, 0.11, "BebasNeue-Bold", (255, 240, 120)),
-        Line("a walk through the meadows", 0.1, 0.35, 0.04, "DejaVuSerif-Bold", BLACK),
-        Line("Meet at the old mill at nine", 0.1, 0.6, 0.024, "DejaVuSans", WHITE),
-    )),
-    Poster("garden", "photo", photo("nature/Garden.jpg"), (
-        Line("GARDEN DAY", 0.1, 0.15, 0.1, "DejaVuSans-Bold", WHITE, shadow=True),
-        Line("plants, seeds and advice", 0.1, 0.4, 0.045, "LiberationSans-Bold", GOLD),
-        Line("bring your own basket", 0.1, 0.55, 0.025, "DejaVuSans-Bold", WHITE),
-    )),
-    Poster("ladybird", "photo", photo("nature/LadyBird.jpg"), (
-        Line("Tiny wonders", 0.3, 0.08, 0.09, "C059-Italic", WHITE),
-        Line("MACRO 2024", 0.5, 0.5, 0.06, "Lato-Black", RED, outline=WHITE),
-        Line("photographs by the club", 0.1, 0.63, 0.028, "LiberationSans-Regular", BLACK),
-    )),
-    Poster("dune", "photo", photo("nature/Dune.jpg"), (
-        Line("SILENCE", 0.1, 0.2, 0.13, "DejaVuSans-ExtraLight", BLACK),
-        Line("of the desert", 0.3, 0.45, 0.06, "C059-Italic", (90, 20, 20)),
-    )),
+    Poster(
+        "flat",
+        "flat",
+        flat((240, 225, 190)),
+        (
+            Line("SUMMER FEST", 0.08, 0.1, 0.11, "DejaVuSans-Bold", RED),
+            Line("Live music by the lake", 0.1, 0.3, 0.05, "C059-Italic", BLUE),
+            Line("14 July · 50% off", 0.1, 0.45, 0.035, "LiberationSans-Regular", BLACK),
+            Line("&", 0.75, 0.4, 0.12, "C059-Italic", RED),
+        ),
+    ),
+    Poster(
+        "gradient",
+        "gradient",
+        gradient((30, 30, 90), (200, 90, 140)),
+        (
+            Line("Moonlight", 0.12, 0.12, 0.13, "lobster", WHITE),
+            Line("a night of piano and strings", 0.14, 0.36, 0.04, "Lato-Regular", (255, 225, 240)),
+            Line("FREE", 0.75, 0.5, 0.06, "BebasNeue-Bold", GOLD),
+        ),
+    ),
+    Poster(
+        "paragraph",
+        "flat",
+        flat((250, 250, 247)),
+        (
+            Line("Opening hours", 0.1, 0.2, 0.08, "NimbusSans-Bold", BLUE),
+            *SMALL_PRINT,
+        ),
+    ),
+    Poster(
+        "styles",
+        "gradient",
+        gradient((250, 240, 215), (250, 205, 165)),
+        (
+            Line("SUNRISE", 0.08, 0.06, 0.13, "Lato-Black", ((250, 190, 40), (210, 30, 60)), "gradient"),
+            Line("CANDY", 0.1, 0.26, 0.12, "RobotoSlab-Bold", (RED, BLUE, (20, 130, 60), (150, 40, 140)), "letters"),
+            Line("OUTLINE", 0.1, 0.47, 0.11, "DejaVuSans-Bold", GOLD, outline=(60, 20, 20)),
+        ),
+    ),
+    Poster(
+        "shadow",
+        "flat",
+        flat((120, 190, 200)),
+        (
+            Line("Floating", 0.15, 0.15, 0.15, "DejaVuSans-Bold", WHITE, shadow=True),
+            Line("words with a soft shadow", 0.15, 0.45, 0.045, "DejaVuSans", WHITE, shadow=True),
+        ),
+    ),
+    Poster(
+        "sun",
+        "shapes",
+        discs((90, 170, 220), ((0.3, 0.22, 0.16, (255, 205, 70)), (0.85, 0.75, 0.3, (60, 140, 70)))),
+        (
+            Line("GOOD MORNING", 0.06, 0.17, 0.105, "BebasNeue-Bold", WHITE),
+            Line("coffee & bread", 0.1, 0.5, 0.06, "lobster", (70, 35, 20)),
+            Line("from 7 am", 0.68, 0.58, 0.045, "DejaVuSans-Bold", WHITE),
+        ),
+    ),
+    Poster(
+        "stripes",
+        "pattern",
+        stripes((245, 215, 90), (235, 195, 60)),
+        (
+            Line("MARKET", 0.1, 0.12, 0.14, "RobotoSlab-Bold", (40, 60, 50)),
+            Line("every Saturday", 0.12, 0.4, 0.06, "Comfortaa-Bold", (160, 40, 30)),
+        ),
+    ),
+    Poster(
+        "angles",
+        "flat",
+        flat((35, 40, 48)),
+        (
+            Line("TILTED", 0.1, 0.2, 0.1, "DejaVuSans-Bold", GOLD, angle=20),
+            Line("the other way", 0.5, 0.3, 0.05, "LiberationSans-Bold", WHITE, angle=-15),
+            Line("SIDEWAYS", 0.6, 0.5, 0.05, "DejaVuSans-Bold", (230, 120, 120), angle=90),
+        ),
+    ),
+    Poster(
+        "flower",
+        "photo",
+        photo("nature/FreshFlower.jpg"),
+        (
+            Line("In full bloom", 0.12, 0.2, 0.12, "lobster", WHITE),
+            Line("BOTANICAL GARDEN", 0.15, 0.42, 0.05, "Lato-Bold", WHITE),
+            Line("Tickets at the gate, 5 to 9 May", 0.15, 0.55, 0.03, "DejaVuSans", WHITE),
+        ),
+    ),
+    Poster(
+        "meadow",
+        "photo",
+        photo("nature/GreenMeadow.jpg"),
+        (
+            Line("WILD FIELDS", 0.1, 0.1, 0.11, "BebasNeue-Bold", (255, 240, 120)),
+            Line("a walk through the meadows", 0.1, 0.35, 0.04, "DejaVuSerif-Bold", BLACK),
+            Line("Meet at the old mill at nine", 0.1, 0.6, 0.024, "DejaVuSans", WHITE),
+        ),
+    ),
+    Poster(
+        "garden",
+        "photo",
+        photo("nature/Garden.jpg"),
+        (
+            Line("GARDEN DAY", 0.1, 0.15, 0.1, "DejaVuSans-Bold", WHITE, shadow=True),
+            Line("plants, seeds and advice", 0.1, 0.4, 0.045, "LiberationSans-Bold", GOLD),
+            Line("bring your own basket", 0.1, 0.55, 0.025, "DejaVuSans-Bold", WHITE),
+        ),
+    ),
+    Poster(
+        "ladybird",
+        "photo",
+        photo("nature/LadyBird.jpg"),
+        (
+            Line("Tiny wonders", 0.3, 0.08, 0.09, "C059-Italic", WHITE),
+            Line("MACRO 2024", 0.5, 0.5, 0.06, "Lato-Black", RED, outline=WHITE),
+            Line("photographs by the club", 0.1, 0.63, 0.028, "LiberationSans-Regular", BLACK),
+        ),
+    ),
+    Poster(
+        "dune",
+        "photo",
+        photo("nature/Dune.jpg"),
+        (
+            Line("SILENCE", 0.1, 0.2, 0.13, "DejaVuSans-ExtraLight", BLACK),
+            Line("of the desert", 0.3, 0.45, 0.06, "C059-Italic", (90, 20, 20)),
+        ),
+    ),
 )

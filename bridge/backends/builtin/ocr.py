@@ -23,7 +23,9 @@ READ_HEIGHT = 48  # what the recogniser's input is scaled to
 LEAST_SCORE = 0.75
 LEAST_DOUBTFUL_SCORE = 0.9
 MOST_BOXES = 120
-LOOKALIKES = set("oO0QcCuUvVxXlI1iJL|/\\-–—_.,:;'\"`·•°*~^()[]<>=+一二三口日丨丶〇")  # what a round, a bar or a speck reads as
+LOOKALIKES = set(
+    "oO0QcCuUvVxXlI1iJL|/\\-–—_.,:;'\"`·•°*~^()[]<>=+一二三口日丨丶〇"
+)  # what a round, a bar or a speck reads as
 SYMBOLS = set("&%€$£¥@#!?§")
 
 
@@ -93,7 +95,9 @@ def read_lines(rgb: Rgb, checkpoint: Callable[[], None] = lambda: None) -> list[
         if _is_text(line, sureness):
             lines.append(line)
     lines = _join_fragments(_without_doubles(lines))
-    return sorted((line for line in lines if not _is_lone_lookalike(line)), key=lambda line: float(line.quad[:, 1].min()))
+    return sorted(
+        (line for line in lines if not _is_lone_lookalike(line)), key=lambda line: float(line.quad[:, 1].min())
+    )
 
 
 def score_reading(image: Rgb, text: str) -> float:

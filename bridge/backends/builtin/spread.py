@@ -18,7 +18,10 @@ def spread(values: Floats, known: NDArray[np.bool_], *, relaxations: int = 6) ->
     while max(levels[-1][1].shape) > 2 and not (levels[-1][1] > 0).all():
         colour, share = levels[-1]
         size = ((share.shape[1] + 1) // 2, (share.shape[0] + 1) // 2)
-        less, lower = cv2.resize(colour, size, interpolation=cv2.INTER_AREA), cv2.resize(share, size, interpolation=cv2.INTER_AREA)
+        less, lower = (
+            cv2.resize(colour, size, interpolation=cv2.INTER_AREA),
+            cv2.resize(share, size, interpolation=cv2.INTER_AREA),
+        )
         levels.append((less.reshape(*lower.shape, -1), lower))
     colour, share = levels[-1]
     total = max(float(share.sum()), 1e-6)

@@ -1,0 +1,166 @@
+"""Lettering cut out of the ground that it stands on: from a line's box to the soft alpha and the ink of its strokes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.backends.builtin.ink import Strokes, find_strokes
+from bridge.backends.builtin.matting import grow, shrink
+from bridge.backends.builtin.ocr import Quad, ReadLine
+from bridge.backends.builtin.spread import spread
+
+Rgb = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+MARGIN = 0.9  # of the line's height: how far around it the ground is looked at
+INSIDE = 0.12  # how far strokes may rise out of the reader's box
+REACH = 0.4  # how far a shadow, a swash or an outline may
+WORK_HEIGHT = 96  # strokes are told from ground at this height of line; alpha is then made at full resolution
+CLEAR, SOLID = 0.05, 0.95  # alpha beyond these is noise of the picture: snapped to 0 and 1
+
+
+@dataclass(frozen=True)
+class Lettering:
+    """A line's strokes, cropped. alpha: (h, w) float32 0…1; ink: (h, w, 3) float32 0…255; left, top: canvas pixels."""
+
+    left: int
+    top: int
+    alpha: Floats
+    ink: Floats
+
+
+def cut_lettering(rgb: Rgb, line: ReadLine, others: Sequence[ReadLine] = ()) -> Lettering | None:
+    """The strokes of `line` in `rgb` (H, W, 3) uint8, or None where they cannot be told from their ground.
+
+    others: the picture's other lines, which are neither this line's ink nor its ground.
+    """
+    place = _place(rgb, line.quad, line.height * MARGIN)
+    crop = rgb[place].astype(np.float32)
+    offset = np.float32([place[1].start, place[0].start])
+    quad = line.quad - offset
+    near = [other.quad - offset for other in others if _touches(other.quad, line.quad, line.height * MARGIN)]
+
+    scale = min(1.0, WORK_HEIGHT / line.height)
+    small = crop if scale == 1 else cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    scales = np.float32([small.shape[1] / crop.shape[1], small.shape[0] / crop.shape[0]])
+    inside, reach, taken = _zones(small.shape[:2], quad * scales, [q * scales for q in near], line.height * scale)
+    strokes = find_strokes(small, inside, reach, taken, line.height * scale, quad * scales, line.text)
+    if strokes is None:
+        return None
+
+    _, reach, taken = _zones(crop.shape[:2], quad, near, line.height)
+    alpha, ink = _matte(crop, strokes, reach, taken, 1 / scale)
+    return _cropped(alpha, ink, place[1].start, place[0].start)
+
+
+def _place(rgb: Rgb, quad: Quad, margin: float) -> tuple[slice, slice]:
+    height, width = rgb.shape[:2]
+    left, top = np.floor(quad.min(0) - margin).clip(0).astype(int)
+    right, bottom = np.ceil(quad.max(0) + margin).astype(int) + 1
+    return slice(min(top, height - 1), min(bottom, height)), slice(min(left, width - 1), min(right, width))
+
+
+def _touches(a: Quad, b: Quad, margin: float) -> bool:
+    return bool((a.min(0) < b.max(0) + margin).all() and (b.min(0) < a.max(0) + margin).all())
+
+
+def _zones(shape: tuple[int, int], quad: Quad, others: Sequence[Quad], height: float) -> tuple[Mask, Mask, Mask]:
+    """Where the strokes' bodies are, how far they may reach, and what belongs to other lines."""
+    inside = _polygon(shape, _grown(quad, INSIDE * height))
+    reach = _polygon(shape, _grown(quad, REACH * height))
+    taken = np.zeros(shape, bool)
+    for other in others:
+        taken |= _polygon(shape, _grown(other, INSIDE * float(np.linalg.norm(other[3] - other[0]))))
+    own = _polygon(shape, quad)
+    return inside & (own | ~taken), reach & (own | ~taken), taken & ~own
+
+
+def _polygon(shape: tuple[int, int], quad: Quad) -> Mask:
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.rint(quad).astype(np.int32)], 1)
+    return mask > 0
+
+
+def _grown(quad: Quad, by: float) -> Quad:
+    """The quad with each side moved outwards by `by` pixels."""
+    across, down = quad[1] - quad[0], quad[3] - quad[0]
+    across = across / max(float(np.linalg.norm(across)), 1e-3) * by
+    down = down / max(float(np.linalg.norm(down)), 1e-3) * by
+    return quad + np.float32([-across - down, across - down, across + down, -across + down])
+
+
+def _matte(crop: Floats, strokes: Strokes, reach: Mask, taken: Mask, scale: float) -> tuple[Floats, Floats]:
+    """Alpha and ink at full resolution of strokes found at 1/scale of it.
+
+    Only a band around the strokes' edges is unknown. In it, ink is what the nearest solid strokes are and ground what the
+    nearest free ground is, and alpha where the picture's colour lies between the two.
+    """
+    size = (crop.shape[1], crop.shape[0])
+    body = cv2.resize(strokes.body.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+    band = max(1, round(0.75 * scale))
+    edge = grow(body, band + 1)
+    ground = spread(crop, ~edge & ~taken)
+    ink = strokes.ink if scale == 1 else cv2.resize(strokes.ink, size, interpolation=cv2.INTER_LINEAR)
+    core = shrink(body, band + 1) & body
+    solid = core | (body & (np.abs(crop - ink).max(-1) < 10))
+    if solid.any():
+        near = spread(crop, solid)
+        ink = np.where(grow(solid, 3 * band + 2)[..., None], near, ink)
+    alpha = _between(crop, ground, ink)
+    alpha[core] = 1
+    alpha[~edge | ~reach] = 0
+    alpha = _snapped(alpha)
+    if strokes.halo is None:
+        return alpha, ink
+    return _with_halo(crop, alpha, ink, ground, strokes, reach, taken)
+
+
+def _between(crop: Floats, ground: Floats, ink: Floats) -> Floats:
+    """Where each pixel's colour lies on the way from ground (0) to ink (1); 0 where it is far from that way."""
+    axis = ink - ground
+    length = np.maximum((axis * axis).sum(-1), 1.0)
+    step = crop - ground
+    share = (step * axis).sum(-1) / length
+    off = np.linalg.norm(step - share[..., None] * axis, axis=-1)
+    astray = np.clip(off / np.sqrt(length) * 2 - 0.6, 0, 1)  # a colour that no mixture of the two gives
+    return (np.clip(share, 0, 1) * (1 - astray)).astype(np.float32)
+
+
+def _snapped(alpha: Floats) -> Floats:
+    out = np.where(alpha < CLEAR, 0, np.where(alpha > SOLID, 1, alpha))
+    return out.astype(np.float32)
+
+
+def _with_halo(
+    crop: Floats, alpha: Floats, ink: Floats, under: Floats, strokes: Strokes, reach: Mask, taken: Mask
+) -> tuple[Floats, Floats]:
+    """The strokes together with the soft shadow or glow on the ground under them.
+
+    under: the ground next to the strokes, shadow and all. The shadow's alpha is the least that explains how it differs from
+    the ground beyond the shadow.
+    """
+    assert strokes.halo is not None
+    size = (crop.shape[1], crop.shape[0])
+    halo = cv2.resize(strokes.halo.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+    free = spread(crop, ~grow(halo | (alpha > 0), 2) & ~taken)
+    seen = np.where((alpha > 0)[..., None], under, crop)
+    change = seen - free
+    room = np.where(change > 0, 255 - free, free)
+    thin = (np.abs(change) / np.maximum(room, 1)).max(-1)
+    thin = np.where(halo & reach & (thin > 1.5 / 255), thin.clip(0, 1), 0).astype(np.float32)
+    tint = np.clip(free + change / np.maximum(thin, 1e-3)[..., None], 0, 255)
+    whole = alpha + (1 - alpha) * thin
+    mixed = (ink * alpha[..., None] + tint * ((1 - alpha) * thin)[..., None]) / np.maximum(whole, 1e-6)[..., None]
+    return whole, np.where(thin[..., None] > 0, mixed, ink).astype(np.float32)
+
+
+def _cropped(alpha: Floats, ink: Floats, left: int, top: int) -> Lettering | None:
+    rows, columns = np.flatnonzero(alpha.max(1) > 0), np.flatnonzero(alpha.max(0) > 0)
+    if not len(rows):
+        return None
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Lettering(left + int(columns[0]), top + int(rows[0]), alpha[part].copy(), ink[part].astype(np.float32))
