@@ -33,7 +33,7 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str, every: flo
 
 
 class Screen:
-    """An X server with a window manager: without one Krita never gets the focus, and keys sent with xdotool go nowhere."""
+    """An X server with a window manager: without one Krita never gets the focus, and keys go nowhere."""
 
     def __init__(self, size: str = "1600x1000") -> None:
         read, write = os.pipe()
@@ -62,14 +62,14 @@ class Screen:
 class Krita:
     """A running Krita. Unknown attributes are steps of the driver: `krita.open_document(path=…)`."""
 
-    def __init__(self, screen: Screen, home: Path, plugins: Path, data: Path) -> None:
+    def __init__(self, screen: Screen, home: Path, plugins: Path) -> None:
         self.screen = screen
         self.home = home
         self._socket = home / "driver"
         self.log = home / "krita.log"
-        resources = home / ".local/share/krita/pykrita"
-        shutil.copytree(plugins, resources)
-        shutil.copytree(DRIVER, resources, dirs_exist_ok=True)
+        self.plugins = home / ".local/share/krita/pykrita"
+        shutil.copytree(plugins, self.plugins)
+        shutil.copytree(DRIVER, self.plugins, dirs_exist_ok=True)
         config = home / ".config"
         config.mkdir(parents=True)
         (config / "kritarc").write_text("[python]\nenable_unflatten=true\nenable_unflatten_driver=true\n")
@@ -82,8 +82,6 @@ class Krita:
             "DISPLAY": screen.display,
             "LIBGL_ALWAYS_SOFTWARE": "1",
             "UNFLATTEN_DRIVER_SOCKET": str(self._socket),
-            "UNFLATTEN_HOME": str(data),
-            "UNFLATTEN_BACKENDS": os.environ.get("UNFLATTEN_BACKENDS", ""),
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -114,6 +112,15 @@ class Krita:
 
     def __getattr__(self, step: str) -> Callable[..., Any]:
         return lambda **arguments: self.call(step, **arguments)
+
+    def use(self, python: Path, data: Path) -> None:
+        """Which bridge the plugin finds or starts, as install.py writes it down."""
+        card = {"python": str(python), "data": str(data)}
+        (self.plugins / "unflatten" / "bridge.json").write_text(json.dumps(card))
+
+    def wait_until_idle(self, seconds: float = 60) -> None:
+        """Until nothing is being taken apart any more."""
+        wait_for(lambda: not self.call("running"), seconds, "Unflatten to be done")
 
     def key(self, keys: str) -> None:
         """Press keys in Krita's main window, as a hand would."""

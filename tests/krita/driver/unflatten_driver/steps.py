@@ -1,10 +1,12 @@
 """What the tests may ask of a running Krita. Every step runs on the main thread and returns something JSON can hold."""
 
+import re
 import time
 
-from krita import InfoObject, Krita
+import krita as krita_module
+from krita import Krita
 from PyQt5.QtCore import QByteArray, Qt, QTimer
-from PyQt5.QtWidgets import QApplication, QDialog, QLabel, QPushButton
+from PyQt5.QtWidgets import QApplication, QLabel, QPushButton
 
 windows = []
 _documents = {}
@@ -51,6 +53,10 @@ def activate(name):
             view.setVisible()
 
 
+def document_names():
+    return list(_documents)
+
+
 def close_document(name):
     document = _documents.pop(name)
     document.waitForDone()
@@ -77,10 +83,6 @@ def remove_all_layers(name):
 
 def resize(name, width, height):
     _documents[name].resizeImage(0, 0, width, height)
-
-
-def resize_now_offset(name, x, y, width, height):
-    _documents[name].resizeImage(x, y, width, height)
 
 
 def paint(name):
@@ -160,6 +162,14 @@ def action_state(action):
     return {"text": found.text(), "enabled": found.isEnabled(), "shortcut": found.shortcut().toString()}
 
 
+def running():
+    """The documents that are being taken apart."""
+    for extension in Krita.instance().extensions():
+        if type(extension).__name__ == "Unflatten":
+            return [each.session.canvas.name for each in extension._running]
+    raise LookupError("The plugin is not loaded.")
+
+
 def undo_state():
     """Whether there is something to undo and to redo."""
     return [Krita.instance().action(each).isEnabled() for each in ("edit_undo", "edit_redo")]
@@ -232,10 +242,31 @@ def late_ticks():
     return _gaps.pop().stop()
 
 
-def run(code):
-    space = {"app": Krita.instance(), "keep": keep, "Krita": Krita, "docs": _documents}
-    exec(code, space)
-    return space.get("result")
+# The API.
 
 
-keep = {}
+def signatures(kind, names):
+    """Fewest and most arguments of each method, read from the signatures that sip puts into the docstrings."""
+    return {name: _arity(getattr(getattr(krita_module, kind), name, None)) for name in names}
+
+
+def _arity(method):
+    if method is None:
+        return None
+    counts = []
+    for arguments in re.findall(r"\w+\((.*?)\)(?: ->.*)?$", method.__doc__ or "", re.MULTILINE):
+        given = [each for each in _split(arguments) if each not in ("self", "")]
+        counts.append((len([each for each in given if "=" not in each]), len(given)))
+    return [min(each[0] for each in counts), max(each[1] for each in counts)] if counts else None
+
+
+def _split(arguments):
+    """At the commas outside brackets."""
+    parts, depth = [""], 0
+    for character in arguments:
+        depth += (character in "[(") - (character in ")]")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]

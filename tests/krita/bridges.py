@@ -1,0 +1,50 @@
+"""A bridge that the plugin in the tests' Krita finds or starts."""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from scripted_worker import SCRIPT
+
+from bridge.protocol import Discovery
+
+
+@dataclass
+class Bridge:
+    """A bridge's folder, and the program that the plugin starts for it."""
+
+    python: Path
+    data: Path
+
+    def card(self) -> Discovery | None:
+        return Discovery.read(self.data)
+
+    def script(self, **script: float) -> None:
+        (self.data / SCRIPT).write_text(json.dumps(script))
+
+    def processes(self) -> list[psutil.Process]:
+        """The bridge and what it started."""
+        card = self.card()
+        if card is None:
+            return []
+        with suppress(psutil.NoSuchProcess):
+            bridge = psutil.Process(card.pid)
+            return [bridge, *bridge.children(recursive=True)]
+        return []
+
+    def kill(self) -> None:
+        """As the system would when memory runs out: no farewell."""
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def end(self) -> None:
+        processes = self.processes()
+        for process in processes[:1]:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=15)
+        for process in alive:
+            process.kill()

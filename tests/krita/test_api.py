@@ -1,0 +1,56 @@
+"""The plugin's contract with Krita holds in the Krita that is here."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import api
+import pytest
+from window import Krita
+
+PLUGIN = Path(__file__).parents[2] / "plugin" / "unflatten"
+PROTOCOLS = {name: each for name, each in vars(api).items() if inspect.isclass(each) and each.__module__ == "api"}
+WRITTEN_DOWN = {name for each in PROTOCOLS.values() for name in vars(each) if not name.startswith("_")}
+
+
+def arity(function: object) -> int:
+    return len(inspect.signature(function).parameters) - 1  # type: ignore[arg-type]
+
+
+@pytest.mark.krita
+@pytest.mark.parametrize("kind", PROTOCOLS)
+def test_every_call_is_there_with_that_many_arguments(krita: Krita, kind: str) -> None:
+    wanted = {
+        name: arity(method)
+        for name, method in vars(PROTOCOLS[kind]).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    }
+    found = krita.signatures(kind=kind, names=list(wanted))
+    assert wanted, kind
+    for name, count in wanted.items():
+        assert found[name] is not None, f"{kind}.{name} is not in this Krita"
+        fewest, most = found[name]
+        assert fewest <= count <= most, f"{kind}.{name} takes {fewest} to {most} arguments, not {count}"
+
+
+def test_the_plugin_calls_nothing_of_krita_that_is_not_written_down() -> None:
+    """Calls on documents, nodes, windows and Krita itself are found by the variable they are made on."""
+    owners = {"document", "scratch", "group", "duplicate", "layer", "node", "root", "app", "view"}
+    unknown = set()
+    for file in PLUGIN.glob("*.py"):
+        for call in (each for each in ast.walk(ast.parse(file.read_text())) if isinstance(each, ast.Call)):
+            function = call.func
+            if isinstance(function, ast.Attribute) and _owner(function.value) in owners - {function.attr}:
+                unknown |= {f"{file.name}: {function.attr}"} - {f"{file.name}: {name}" for name in WRITTEN_DOWN}
+    assert not unknown
+
+
+def _owner(value: ast.expr) -> str:
+    """The last name of `canvas.document` or `document`; "app" for Krita.instance()."""
+    if isinstance(value, ast.Attribute):
+        return value.attr
+    if isinstance(value, ast.Name):
+        return value.id
+    if isinstance(value, ast.Call) and ast.unparse(value) == "Krita.instance()":
+        return "app"
+    return ""
