@@ -4,8 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from bridge.krita import places
+from bridge.krita.places import Krita
 from bridge.protocol import data_dir
-from installer import krita, testing, weights
+from bridge.weights import check_weights
+from installer import testing
 from installer.environment import Environment
 from installer.place import place_plugin, take_plugin_away
 from installer.plugin import ROOT, assemble
@@ -49,7 +52,7 @@ def install(wishes: argparse.Namespace) -> int:
 
     heading("The bridge")
     environment.make(dev=False)
-    line(f"{weights.verify(ROOT)} file(s) of weights checked.")
+    verify_weights()
     fresh = record.code != code
     record.code = code
     record.save(ROOT)
@@ -97,6 +100,15 @@ def uninstall() -> int:
     return 0
 
 
+def verify_weights() -> None:
+    """Stop here where a model's weights did not arrive whole."""
+    checked = check_weights()
+    for weights in checked:
+        if weights.problem:
+            raise Failure(weights.problem, "get a complete copy of Unflatten, then run this again.")
+    line(f"The models' weights are whole ({len(checked)} checked).")
+
+
 def split_sample(environment: Environment, record: Record, fresh: bool) -> None:
     """Split the sample picture, which also proves that everything works; not again where nothing has changed."""
     ours = all((ROOT / name).is_file() and record.results.get(name) == digest(ROOT / name) for name in RESULTS)
@@ -122,13 +134,13 @@ def stop_bridge(environment: Environment) -> None:
         line("Stopped the bridge that was running.")
 
 
-def _kritas(wishes: argparse.Namespace) -> list[krita.Krita]:
+def _kritas(wishes: argparse.Namespace) -> list[Krita]:
     if wishes.no_krita:
         line("Left alone, as you asked.")
         return []
     if wishes.krita_resources:
-        return [krita.at(wishes.krita_resources)]
-    found = krita.find()
+        return [places.at(wishes.krita_resources)]
+    found = places.find()
     if not found:
         line("No Krita was found. Unflatten works without it, on the command line.")
         line("Once Krita is installed, run this again. If it is in an unusual place, add --krita-resources with the")
@@ -136,7 +148,7 @@ def _kritas(wishes: argparse.Namespace) -> list[krita.Krita]:
     return found
 
 
-def _what_next(environment: Environment, kritas: list[krita.Krita], wishes: argparse.Namespace) -> None:
+def _what_next(environment: Environment, kritas: list[Krita], wishes: argparse.Namespace) -> None:
     heading("Done. What to do next")
     if any(not found.sandboxed for found in kritas):
         line("1. Start Krita. If it is open, close it and start it again.")

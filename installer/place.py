@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Optional
 
-from installer import kritarc
+from bridge.krita import kritarc
+from bridge.krita.places import Krita
 from installer.environment import Environment
-from installer.krita import Krita
 from installer.plugin import NAME, assemble, is_ours
 from installer.record import PluginRecord, Record
 from installer.say import Failure, line

@@ -95,8 +95,3 @@ def _span(settings: bytes) -> Optional[tuple[int, int]]:
 def _entry(settings: bytes) -> "Optional[re.Match[bytes]]":
     span = _span(settings)
     return _ENTRY.search(settings, span[0], span[1]) if span else None
-
-
-def _ended(text: bytes, newline: bytes) -> bytes:
-    """`text` with its last line ended, so that what is added starts a new one."""
-    return text if not text or text.endswith(b"\n") else text + newline

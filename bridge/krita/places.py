@@ -1,4 +1,7 @@
-"""Finds the Kritas of this machine: where each keeps its plugins and its settings."""
+"""Finds the Kritas of this machine: where each keeps its plugins and its settings.
+
+Standard library only, for Python 3.9 and later, as all of this package: install.py uses it too.
+"""
 
 import os
 import shutil

@@ -1,0 +1,224 @@
+"""The command line: unflatten split | batch | serve | stop | status | doctor."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bridge import __version__
+from bridge.errors import BadSettings, Cancelled, UnflattenError
+
+# What a command needs is imported inside it: --help answers at once, and `status` loads no picture library.
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="unflatten",
+    help="Takes a flat picture apart into named layers.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # drawn frames would double the time that --help takes
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Layers = Annotated[str, typer.Option(help="“auto”, or the most layers wanted: 1 to 10.", metavar="auto|N")]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same layers.", min=0, max=2**31 - 1)]
+Backend = Annotated[str | None, typer.Option(help="Who splits; “unflatten doctor” lists them.", metavar="NAME")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def split(
+    picture: Annotated[Path, typer.Argument(help="PNG, JPEG, WebP, TIFF, BMP, PSD, ORA or KRA, 8 bits a channel.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="OUT.ora, OUT.psd, or DIR/ for PNG files.", metavar="OUT")
+    ],
+    layers: Layers = "auto",
+    backend: Backend = None,
+    seed: Seed = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Save a contact sheet of the layers, a PNG.", metavar="PNG")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there already.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Split one picture into its layers."""
+    from bridge.command.interrupt import asked_to_stop
+    from bridge.command.show import split_progress
+    from bridge.command.split import Order
+    from bridge.command.split import split as split_one
+    from bridge.files.save import check_sheet, check_target, format_of
+
+    target = Path(output)
+    kind = format_of(target, folder=output.endswith(("/", "\\")))
+    check_target(target, picture, force=force)
+    if sheet:
+        check_sheet(sheet, picture, target, force=force)
+    order = Order(picture, target, kind, _settings(layers, seed), backend, sheet)
+    with asked_to_stop() as asked, split_progress(picture.name) as progress:
+        outcome = split_one(order, progress, asked)
+    if as_json:
+        _print_json(
+            {"picture": str(picture), "output": output, "layers": outcome.layers, "report": outcome.report.as_dict()}
+        )
+        return
+    for layer in reversed(outcome.layers):
+        print(f"  {layer['name']}")
+    print(f"{len(outcome.layers)} layers, top to bottom, saved in {output} ({outcome.report.seconds:.1f} s).")
+    for note in outcome.report.notes:
+        print(note)
+
+
+@app.command()
+def batch(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.", metavar="DIR")],
+    format: Annotated[str, typer.Option(help="ora, psd or png (a folder for each).", metavar="ora|psd|png")] = "ora",
+    layers: Layers = "auto",
+    backend: Backend = None,
+    seed: Seed = None,
+    workers: Annotated[int | None, typer.Option(help="Pictures at once; by itself, as many as help.", min=1)] = None,
+) -> None:
+    """Split many pictures. Run again, it goes on where it stopped; the exit code is 1 if any picture failed."""
+    from bridge.command.batch import Batch, pictures_in, run_batch
+    from bridge.command.interrupt import asked_to_stop
+    from bridge.command.show import BatchView
+
+    if format not in ("ora", "psd", "png"):
+        raise BadSettings(f"There is no format “{format}”.", "Choose ora, psd or png.")
+    wanted = Batch(output, format, _settings(layers, seed), backend, workers)
+    found = pictures_in(pictures)
+    _make_folder(output)
+    with asked_to_stop() as asked, BatchView(len(found)) as view:
+        for result in run_batch(found, wanted, view.progress, asked):
+            view.show(result)
+        interrupted = asked()
+    view.summary()
+    if interrupted:
+        raise Cancelled("Stopped. Run the same command again to go on.")
+    if view.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    idle_minutes: Annotated[float, typer.Option(help="End after so long without work; 0 for never.", min=0)] = 60,
+    keep_days: Annotated[float, typer.Option(help="How long results are kept.", min=0)] = 7,
+) -> None:
+    """Run the bridge here. Krita starts it by itself where it may; a Flatpak's Krita may not."""
+    from bridge.protocol import data_dir
+    from bridge.server.daemon import serve as run
+
+    idle = idle_minutes * 60 if idle_minutes else float("inf")
+    raise typer.Exit(run(data_dir(), idle_exit=idle, keep_days=keep_days))
+
+
+@app.command()
+def stop() -> None:
+    """Stop the bridge that runs in the background. Krita starts a new one when it needs it."""
+    from bridge.command.running import stop as stop_running
+    from bridge.protocol import data_dir
+
+    print("stopped" if stop_running(data_dir()) else "not running")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Say whether the bridge runs, and what it does. The exit code is 1 if it does not run."""
+    from bridge.command.running import ask, described
+    from bridge.protocol import data_dir
+
+    told = ask(data_dir())
+    if as_json:
+        _print_json({"running": told is not None, **(told or {})})
+    else:
+        print(described(told))
+    if told is None:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, what is missing, and where things are."""
+    from bridge.doctor import examine, report
+
+    found = examine()
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        print(report(found))
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"unflatten {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Takes a flat picture apart into named layers."""
+
+
+def main() -> None:
+    """The command `unflatten`. Every error ends here, as a sentence and what to do next."""
+    for stream in (sys.stdout, sys.stderr):
+        # A layer's name may hold any letter, a terminal or a pipe may not: better a ? than no result.
+        stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    try:
+        app()
+    except Cancelled as problem:
+        print(problem.message, file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except UnflattenError as problem:
+        if "--json" in sys.argv:
+            told = {"code": problem.code, "message": problem.message, "hint": problem.hint}
+            _print_json({"error": {**told, "retryable": problem.retryable}})
+        print(f"{problem.message}\n{problem.hint}".strip(), file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Broken off.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read the output has gone (“| head”): nothing to say, and nobody to say it to.
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _settings(layers: str, seed: int | None) -> Any:
+    """Settings of the command line's words. Raises BadSettings."""
+    from pydantic import ValidationError
+
+    from bridge.settings import Settings
+
+    try:
+        return Settings(num_layers="auto" if layers == "auto" else int(layers), seed=seed)
+    except (ValueError, ValidationError):
+        raise BadSettings(
+            f"“--layers {layers}” is not a number of layers.", "Use auto, or a number from 1 to 10."
+        ) from None
+
+
+def _make_folder(folder: Path) -> None:
+    from bridge.files.save import CannotSave
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise CannotSave(f"{folder} cannot be made: {problem.strerror}.", "Choose another folder.") from None
+
+
+def _print_json(told: dict[str, Any]) -> None:
+    print(json.dumps(told, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
