@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from .connection import Stage
 from .qt import QDialog, QDialogButtonBox, QLabel, QProgressBar, Qt, QVBoxLayout
@@ -13,14 +13,17 @@ from .session import Outcome
 class ProgressWindow(QDialog):
     """Non-modal: the artist goes on working in any document. Closing it while a session runs cancels the session."""
 
+    # Qt owns the window, but its Python half, which answers the buttons, lives only as long as something here holds it.
+    _open: ClassVar[set[ProgressWindow]] = set()
+
     def __init__(self, parent: Any, document: str, cancel: Callable[[], None]) -> None:
         super().__init__(parent)
+        self._open.add(self)
         self._cancel = cancel
         self._running = True
         self.setObjectName("unflatten_progress")
         self.setWindowTitle(f"Unflatten – {document}")
         self.setModal(False)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
         # It must not take the keyboard from the canvas.
         self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating, True)
         self.setMinimumWidth(380)
@@ -45,7 +48,7 @@ class ProgressWindow(QDialog):
 
     def show_outcome(self, outcome: Outcome) -> None:
         """Turn into a message that waits to be read."""
-        self._running = False
+        self._over()
         self._text.setText(outcome.message)
         self._remaining.setText(outcome.hint)
         self._bar.hide()
@@ -55,17 +58,29 @@ class ProgressWindow(QDialog):
         self.raise_()
 
     def dismiss(self) -> None:
-        self._running = False
-        self.close()
-        self.deleteLater()
+        self._over()
+        self._leave()
 
     def reject(self) -> None:
         """Escape, the button, or the window's own close button."""
         if self._running:
             self._cancel()
         else:
-            super().reject()
-            self.deleteLater()
+            self._leave()
+
+    def _over(self) -> None:
+        self._running = False
+        # Lets go of the session, and with it of the picture.
+        self._cancel = _nothing
+
+    def _leave(self) -> None:
+        self.hide()
+        self._open.discard(self)
+        self.deleteLater()
+
+
+def _nothing() -> None:
+    pass
 
 
 def remaining(seconds: float | None) -> str:

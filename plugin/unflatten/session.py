@@ -216,6 +216,9 @@ class Session:
         self._connection.stop()
         if outcome.ending is not Ending.DONE and self._group is not None and self.canvas.is_open():
             self._group.take_back()
+        # The picture need not wait in memory until Python tidies up.
+        self._pixels = Pixels()
+        self._group = None
 
 
 def _compare_slowly(difference: Difference, one: bytes, other: bytes) -> Iterator[None]:

@@ -84,8 +84,9 @@ def only_krita(screen: Screen, plugin: Path, tmp_path_factory: pytest.TempPathFa
 def krita(only_krita: Krita) -> Iterator[Krita]:
     """The one Krita of this run, with no document open when the test starts and ends."""
     yield only_krita
-    for _ in only_krita.progress_windows():
-        only_krita.press(button="Cancel") or only_krita.press(button="Close")
+    only_krita.clear_windows()
+    only_krita.wait_until_idle(10)
+    only_krita.clear_windows()
     for name in only_krita.document_names():
         only_krita.close_document(name=name)
 

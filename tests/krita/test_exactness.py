@@ -61,10 +61,3 @@ def test_a_picture_that_was_painted_on_meanwhile_keeps_what_was_painted(
     assert compare(painted, seen(krita, "Painted", tmp_path)) == (0, 1.0)
     (window,) = krita.progress_windows()
     assert "was changed while" in " ".join(window["texts"])
-
-
-def test_the_window_shows_the_stage_and_does_not_take_the_keyboard(krita: Krita, scripted: Bridge) -> None:
-    scripted.script(seconds=2)
-    krita.create_document(name="Stages", width=300, height=200)
-    krita.trigger(action="unflatten_image")
-    krita.wait_until_idle()

@@ -162,6 +162,24 @@ def action_state(action):
     return {"text": found.text(), "enabled": found.isEnabled(), "shortcut": found.shortcut().toString()}
 
 
+def undo_when_the_group_arrives(name):
+    """Press undo within the first ticks of the group's life, while its layers are still being filled."""
+    timer = QTimer()
+
+    def look():
+        if len(_documents[name].rootNode().childNodes()) > 1:
+            timer.stop()
+            Krita.instance().action("edit_undo").trigger()
+
+    timer.timeout.connect(look)
+    timer.start(1)
+    windows.append(timer)
+
+
+def profiles():
+    return Krita.instance().profiles("RGBA", "U8")
+
+
 def running():
     """The documents that are being taken apart."""
     for extension in Krita.instance().extensions():
@@ -194,6 +212,13 @@ def press(button):
                     each.click()
                     return True
     return False
+
+
+def clear_windows():
+    """Close what a failed test may have left open."""
+    for widget in QApplication.topLevelWidgets():
+        if widget.objectName() == "unflatten_progress" and widget.isVisible():
+            widget.reject()
 
 
 def floating_messages():

@@ -1,0 +1,278 @@
+"""What an artist may give it or do to it: a sentence each time, no half-made group, and the next picture works."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+from bridges import Bridge
+from pictures import compare, noise, seen
+from window import Krita, wait_for
+
+OUT = Path(__file__).parents[1] / "out"
+
+
+def fill(krita: Krita, name: str, folder: Path, width: int = 320, height: int = 240) -> None:
+    (folder / "pixels").write_bytes(noise(width, height).tobytes())
+    krita.create_document(name=name, width=width, height=height)
+    krita.fill(name=name, path=str(folder / "pixels"))
+
+
+def wait_for_the_job(krita: Krita, count: int = 1) -> None:
+    wait_for(lambda: str(krita.progress_windows()).count("Following the script") == count, 20, "the job to run")
+
+
+def complaint(krita: Krita) -> str:
+    """The text of the one message that waits to be read; it is then closed."""
+    (window,) = krita.progress_windows()
+    assert not window["modal"]
+    assert krita.press(button="Close")
+    assert krita.progress_windows() == []
+    return " ".join(window["texts"])
+
+
+def assert_untouched(krita: Krita, name: str) -> None:
+    assert [layer["type"] for layer in krita.layers(name=name)] == ["paintlayer"]
+
+
+def assert_the_next_one_works(krita: Krita, bridge: Bridge, folder: Path) -> None:
+    bridge.script()
+    fill(krita, "Next", folder)
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle()
+    assert krita.layers(name="Next")[-1]["name"] == "Unflattened Next"
+    assert krita.progress_windows() == []
+
+
+def test_no_document(krita: Krita, scripted: Bridge) -> None:
+    assert not krita.action_state(action="unflatten_image")["enabled"]
+
+
+def test_a_document_with_no_layer(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    krita.create_document(name="Empty", width=100, height=80)
+    krita.remove_all_layers(name="Empty")
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle()
+    assert "transparent" in complaint(krita)
+    assert krita.layers(name="Empty") == []
+    assert_the_next_one_works(krita, scripted, tmp_path)
+
+
+def test_a_fully_transparent_document(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    (tmp_path / "pixels").write_bytes(bytes(100 * 80 * 4))
+    krita.create_document(name="Clear", width=100, height=80)
+    krita.fill(name="Clear", path=str(tmp_path / "pixels"))
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle()
+    assert "transparent" in complaint(krita)
+    assert_untouched(krita, "Clear")
+
+
+def test_a_single_pixel(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    fill(krita, "Dot", tmp_path, 1, 1)
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle()
+    assert "too small" in complaint(krita)
+    assert_untouched(krita, "Dot")
+
+
+def test_a_very_wide_strip(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    fill(krita, "Strip", tmp_path, 30_000, 20)
+    before = seen(krita, "Strip", tmp_path)
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle()
+    assert krita.layers(name="Strip")[-1]["name"] == "Unflattened Strip"
+    assert compare(before, seen(krita, "Strip", tmp_path))[0] <= 1
+
+
+@pytest.mark.parametrize(("model", "depth", "words"), [("RGBA", "U16", "16 bits per channel"), ("CMYKA", "U8", "CMYK")])
+def test_other_colour_models_are_refused_in_words(
+    krita: Krita, scripted: Bridge, model: str, depth: str, words: str
+) -> None:
+    krita.create_document(name="Deep", width=100, height=80, model=model, depth=depth)
+    krita.trigger(action="unflatten_image")
+    assert krita.running() == []
+    krita.screenshot(path=OUT / "krita-refused.png") if model == "RGBA" else None
+    text = complaint(krita)
+    assert words in text and "Convert a copy" in text
+    assert_untouched(krita, "Deep")
+
+
+def test_a_document_with_another_rgb_profile_is_taken_as_it_is(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    profile = next(each for each in krita.profiles() if "ClayRGB" in each or "Adobe" in each)
+    (tmp_path / "pixels").write_bytes(noise(200, 100).tobytes())
+    krita.create_document(name="Wide", width=200, height=100, profile=profile)
+    krita.fill(name="Wide", path=str(tmp_path / "pixels"))
+    before = seen(krita, "Wide", tmp_path)
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle()
+    assert krita.layers(name="Wide")[-1]["name"] == "Unflattened Wide"
+    assert compare(before, seen(krita, "Wide", tmp_path))[0] <= 1
+
+
+def test_cancelled_by_button_and_by_action(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    scripted.script(seconds=20)
+    fill(krita, "Cancelled", tmp_path)
+    before = seen(krita, "Cancelled", tmp_path)
+    for stop in (lambda: krita.press(button="Cancel"), lambda: krita.trigger(action="unflatten_cancel")):
+        krita.trigger(action="unflatten_image")
+        wait_for_the_job(krita)
+        stop()
+        krita.wait_until_idle(5)
+        assert_untouched(krita, "Cancelled")
+        assert krita.progress_windows() == []
+    assert compare(before, seen(krita, "Cancelled", tmp_path)) == (0, 1.0)
+    assert_the_next_one_works(krita, scripted, tmp_path)
+
+
+def test_closed_while_it_runs(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    scripted.script(seconds=20)
+    fill(krita, "Stays", tmp_path)
+    fill(krita, "Closed", tmp_path)
+    krita.trigger(action="unflatten_image")
+    wait_for_the_job(krita)
+    krita.close_document(name="Closed")
+    krita.wait_until_idle(5)
+    assert krita.progress_windows() == []
+    assert_untouched(krita, "Stays")
+    assert_the_next_one_works(krita, scripted, tmp_path)
+
+
+def test_resized_while_it_runs(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    scripted.script(seconds=20)
+    fill(krita, "Resized", tmp_path)
+    krita.trigger(action="unflatten_image")
+    wait_for_the_job(krita)
+    krita.resize(name="Resized", width=200, height=150)
+    krita.wait_until_idle(5)
+    assert "resized" in complaint(krita)
+    assert_untouched(krita, "Resized")
+    assert_the_next_one_works(krita, scripted, tmp_path)
+
+
+def test_switched_while_it_runs(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    scripted.script(seconds=1.5)
+    fill(krita, "Other", tmp_path)
+    fill(krita, "Started", tmp_path)
+    krita.trigger(action="unflatten_image")
+    wait_for_the_job(krita)
+    krita.activate(name="Other")
+    krita.wait_until_idle()
+    assert_untouched(krita, "Other")
+    assert krita.layers(name="Started")[-1]["name"] == "Unflattened Started"
+
+
+def test_two_documents_at_once_and_the_same_one_twice(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    scripted.script(seconds=1.5)
+    fill(krita, "First", tmp_path)
+    krita.trigger(action="unflatten_image")
+    krita.trigger(action="unflatten_image")
+    assert krita.running() == ["First"]
+    fill(krita, "Second", tmp_path, 200, 300)
+    krita.trigger(action="unflatten_image")
+    assert krita.running() == ["First", "Second"]
+    krita.wait_until_idle()
+    for name in ("First", "Second"):
+        assert [layer["name"] for layer in krita.layers(name=name)][1:] == [f"Unflattened {name}"]
+
+
+def test_undone_by_the_artist_the_moment_it_arrives(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    fill(krita, "Undone", tmp_path)
+    krita.undo_when_the_group_arrives(name="Undone")
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle()
+    assert_untouched(krita, "Undone")
+    assert krita.progress_windows() == []
+
+
+def test_the_bridge_killed_while_a_job_runs_is_started_again(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    scripted.script(seconds=3)
+    fill(krita, "Survivor", tmp_path)
+    before = seen(krita, "Survivor", tmp_path)
+    krita.trigger(action="unflatten_image")
+    wait_for_the_job(krita)
+    first = scripted.card()
+    scripted.kill()
+    scripted.script(seconds=0.5)
+    krita.wait_until_idle(60)
+    assert scripted.card().pid != first.pid
+    assert krita.progress_windows() == []
+    assert krita.layers(name="Survivor")[-1]["name"] == "Unflattened Survivor"
+    assert compare(before, seen(krita, "Survivor", tmp_path))[0] <= 1
+
+
+def test_the_bridge_killed_again_and_again_is_told_in_a_sentence(
+    krita: Krita, scripted: Bridge, tmp_path: Path
+) -> None:
+    scripted.script(seconds=20)
+    fill(krita, "Unlucky", tmp_path)
+    krita.trigger(action="unflatten_image")
+    for last in (False, True):
+        wait_for_the_job(krita)
+        first = scripted.card()
+        scripted.kill()
+        if not last:
+            wait_for(lambda before=first: scripted.card() != before, 20, "a new bridge")
+    krita.wait_until_idle(30)
+    assert "The bridge stopped" in complaint(krita)
+    assert_untouched(krita, "Unlucky")
+    assert_the_next_one_works(krita, scripted, tmp_path)
+
+
+def test_the_worker_killed_while_a_job_runs(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    scripted.script(seconds=20)
+    fill(krita, "Workless", tmp_path)
+    krita.trigger(action="unflatten_image")
+    wait_for_the_job(krita)
+    for worker in scripted.processes()[1:]:
+        worker.kill()
+    krita.wait_until_idle(20)
+    assert complaint(krita)
+    assert_untouched(krita, "Workless")
+    assert_the_next_one_works(krita, scripted, tmp_path)
+
+
+def test_a_bridge_that_cannot_start_is_told_in_a_sentence(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    krita.use(tmp_path / "no-such-python", tmp_path / "data")
+    fill(krita, "Bridgeless", tmp_path)
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle(10)
+    assert "install.py" in complaint(krita)
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'No module named bridge' >&2\nexit 3\n")
+    broken.chmod(0o755)
+    krita.use(broken, tmp_path / "data")
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle(10)
+    krita.screenshot(path=OUT / "krita-no-bridge.png")
+    text = complaint(krita)
+    assert "could not start" in text and "No module named bridge" in text
+    assert_untouched(krita, "Bridgeless")
+
+
+def test_a_second_krita_shares_the_bridge(
+    krita: Krita, scripted: Bridge, plugin: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    second = Krita(krita.screen, tmp_path_factory.mktemp("second"), plugin)
+    try:
+        second.use(scripted.python, scripted.data)
+        scripted.script(seconds=1)
+        for number, each in enumerate((krita, second)):
+            (tmp_path / str(number)).mkdir()
+            fill(each, "Shared", tmp_path / str(number))
+            each.trigger(action="unflatten_image")
+        for each in (krita, second):
+            each.wait_until_idle()
+            assert each.layers(name="Shared")[-1]["name"] == "Unflattened Shared"
+        servers = [each for each in psutil.process_iter(["cmdline"]) if runs_for(each, scripted)]
+        assert len(servers) == 1
+    finally:
+        second.close()
+
+
+def runs_for(process: psutil.Process, bridge: Bridge) -> bool:
+    if "scripted_bridge" not in " ".join(process.info["cmdline"] or []):
+        return False
+    try:
+        return process.environ().get("UNFLATTEN_HOME") == str(bridge.data)
+    except psutil.Error:
+        return False
