@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Hashable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -201,7 +201,8 @@ class Runner:
             if self._running is not None:
                 self._running.interrupted = True
                 self.workshop.kill()
-                await asyncio.wait_for(self._idle.wait(), 5)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._idle.wait(), 5)
 
     # One job
 

@@ -125,7 +125,8 @@ class Workshop:
             worker.kill()
 
     def kill(self) -> None:
-        """End the worker at once, whatever it does."""
+        """End the worker at once, whatever it does; its job is not tried with another."""
+        self._stopping = True
         if self._worker is not None:
             self._worker.kill()
 

@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,9 @@ from typing import Any
 
 import psutil
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+
 from trial import bridge as trial_bridge
 from trial.client import Client
 
@@ -57,45 +59,67 @@ class Bridge:
 Start = Callable[..., Bridge]
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts bridges, on the test's own data folder unless told otherwise; none outlives the test."""
-    started: list[Bridge] = []
+class Starter:
+    """Starts bridges; none outlives it."""
 
-    def start_one(
-        data: Path = tmp_path / "data", *, preexec: Callable[[], None] | None = None, **settings: Any
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: list[Bridge] = []
+
+    def __call__(
+        self, data: Path | None = None, *, preexec: Callable[[], None] | None = None, **settings: Any
     ) -> Bridge:
+        """A bridge that is ready. data: its folder, where not the usual one; settings: daemon.serve's."""
+        data = data or self._folder / "data"
         process = subprocess.Popen(
             [sys.executable, trial_bridge.__file__, str(data), json.dumps(settings)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             preexec_fn=preexec,
-            env={**os.environ, "UNFLATTEN_HOME": str(tmp_path / "elsewhere")},
         )
         bridge = Bridge(data, process)
-        started.append(bridge)
+        self._started.append(bridge)
 
         def ready() -> bool:
             assert process.poll() is None, process.stdout and process.stdout.read()
             card = Discovery.read(data)
             return card is not None and card.pid == process.pid
 
-        wait_for(ready)
+        wait_for(ready, 20)
         return bridge
 
-    yield start_one
-    for bridge in started:
-        if bridge.process.poll() is None:
-            bridge.process.terminate()
-            try:
-                bridge.process.wait(20)
-            except subprocess.TimeoutExpired:
-                bridge.process.kill()
-        assert bridge.process.stdout is not None
-        bridge.process.stdout.close()
+    def stop_all(self) -> None:
+        for bridge in self._started:
+            if bridge.process.poll() is None:
+                bridge.process.terminate()
+                try:
+                    bridge.process.wait(20)
+                except subprocess.TimeoutExpired:
+                    bridge.process.kill()
+                    bridge.process.wait(5)
+            assert bridge.process.stdout is not None
+            bridge.process.stdout.close()
+
+
+Start = Starter
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    starter = Starter(tmp_path)
+    yield starter
+    starter.stop_all()
 
 
 @pytest.fixture
 def bridge(start: Start) -> Bridge:
     return start()
+
+
+@pytest.fixture(scope="module")
+def shared_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    """One for a whole file of tests, for those that leave nothing behind."""
+    starter = Starter(tmp_path_factory.mktemp("shared"))
+    yield starter()
+    starter.stop_all()

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +22,7 @@ SECONDS_ESTIMATED = 2.0
 class Trial:
     """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
 
-    The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without asking whether it was cancelled,
+    The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
     `die 9` ends its process by that signal, `memory`, `bug`, `print`, `remote JOURNAL`.
     """
 
@@ -75,6 +76,6 @@ def _bands(picture: Picture, count: int) -> Iterator[DraftLayer]:
     back[..., 3] = 255
     yield DraftLayer(Layer("Background", back, kind="background"), width, height)
     edges = np.linspace(0, height, count + 1).astype(int)
-    for number, (top, bottom) in enumerate(zip(edges[:-1], edges[1:], strict=True), 1):
+    for number, (top, bottom) in enumerate(pairwise(edges.tolist()), 1):
         if bottom > top:
-            yield DraftLayer(Layer(f"Band {number}", view[top:bottom].copy(), top=int(top)), width, height)
+            yield DraftLayer(Layer(f"Band {number}", view[top:bottom].copy(), top=top), width, height)

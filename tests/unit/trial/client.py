@@ -43,18 +43,17 @@ class Result:
 class Client:
     """A connection that has said hello."""
 
-    def __init__(self, card: protocol.Discovery, hello: Message | None = None, **options: Any) -> None:
-        options.setdefault("additional_headers", {"Authorization": f"Bearer {card.token}"})
+    def __init__(self, card: protocol.Discovery, hello: Message | None = None, *, spoken: bool = True) -> None:
+        options: dict[str, Any] = {"compression": None, "proxy": None, "ping_interval": None}
         self.socket: ClientConnection = connect(
             f"ws://127.0.0.1:{card.port}{protocol.PATH}",
-            compression=None,
+            additional_headers={"Authorization": f"Bearer {card.token}"},
             max_size=protocol.CHUNK + 1024,
-            proxy=None,
-            ping_interval=None,
             **options,
-        )
-        self.say("hello", **(hello or {"protocol": protocol.VERSION, "client": "test", "version": "0"}))
-        self.greeting = self.hear()
+        ).__enter__()
+        if spoken:
+            self.say("hello", **(hello or {"protocol": protocol.VERSION, "client": "test", "version": "0"}))
+            self.greeting = self.hear()
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +75,7 @@ class Client:
         """Send `decompose` without its pixels."""
         picture = {"width": width, "height": height, "model": "RGBA", "depth": "U8", "view_chunks": 0}
         picture["chunks"] = protocol.chunk_count(max(width * height * 4, 1))
-        picture.update(fields.pop("picture", {}))
+        picture.update(fields.pop("about", {}))
         settings = {"prompt": prompt, **fields.pop("settings", {})}
         self.say("decompose", **{"job": job, "settings": settings, "backend": "trial", "picture": picture, **fields})
 
