@@ -10,6 +10,9 @@ from pathlib import Path
 
 from bridge.errors import OutOfSpace, UnflattenError
 
+FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
+"""To the user the same: no space, no quota, no leave to make so large a file."""
+
 
 @contextlib.contextmanager
 def whole_file(target: Path) -> Generator[Path]:
@@ -49,7 +52,7 @@ def _explained(target: Path) -> Generator[None]:
     try:
         yield
     except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        if problem.errno in FULL:
             raise OutOfSpace(
                 f"The disk is full: {target.name} could not be saved.", "Free some space, then try again."
             ) from problem
