@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 MARGIN = 0.9  # of the line's height: how far around it the ground is looked at
 INSIDE = 0.12  # how far strokes may rise out of the reader's box
 REACH = 0.4  # how far a shadow, a swash or an outline may
-WORK_HEIGHT = 96  # strokes are told from ground at this height of line; alpha is then made at full resolution
+WORK_HEIGHT = 72  # strokes are told from ground at this height of line; alpha is then made at full resolution
 CLEAR, SOLID = 0.05, 0.95  # alpha beyond these is noise of the picture: snapped to 0 and 1
 
 

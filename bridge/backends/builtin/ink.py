@@ -1,6 +1,7 @@
-"""Which pixels around a line of text are its strokes: by colours that the ground beside it lacks, proved by reading them again."""
+"""Which pixels around a line of text are its strokes: colours that the ground beside it lacks, proved by reading them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,12 +23,17 @@ MOST_INKS = 6
 
 @dataclass(frozen=True)
 class Strokes:
-    """body: (h, w) bool, the strokes; ink: (h, w, 3) float32 their colours; halo: (h, w) bool, strokes with shadow or glow, if any."""
+    """A line's strokes.
+
+    body: (h, w) bool; ink: (h, w, 3) float32 0…255, their colours; halo: (h, w) bool, strokes with their shadow or glow, if
+    they have one; reads: how well they read, 0…1; worth: the same, less what speaks against them.
+    """
 
     body: Mask
     ink: Floats
     halo: Mask | None
     reads: float
+    worth: float
 
 
 def find_strokes(
@@ -43,106 +49,144 @@ def find_strokes(
     """
     if inside.sum() < 30:
         return None
+    zone = _Zone(crop, inside, reach, taken, height, quad, text)
+    smooth = _smooth_ground(crop, reach, taken, height)
     best: Strokes | None = None
-    ring = ~reach & ~taken if (~reach & ~taken).sum() > 50 else ~inside & ~taken
-    smooth = _smooth_ground(crop, reach, taken)
-    plain = np.abs(crop - smooth[0]).max(-1) < max(6.0, 2 * smooth[1]) if smooth else np.zeros(inside.shape, bool)
-    for seed in _likely_inks(crop, inside, ring):
-        body, ink = _peel(crop, seed, inside, reach, taken, height)
-        if (body & plain).sum() > 0.3 * body.sum():
+    for seed in _likely_inks(crop, inside, zone.ring):
+        body, ink = _peel(zone, seed)
+        if smooth is not None and (body & smooth.plain).sum() > 0.3 * body.sum():
             continue  # the gaps between the letters, which read as well as the letters
-        reads = score_reading(_as_print(body, quad), text) if _fills_like_type(body, inside, height) else 0.0
-        letters, letter_ink = _with_other_inks(
-            crop, body, ink, inside, reach, ring, height, complete=reads >= READS_WELL
-        )
-        if letters is not body and _fills_like_type(letters, inside, height):
-            reads_with = score_reading(_as_print(letters, quad), text)
-            if reads_with > reads - 0.05:
-                body, ink, reads = letters, letter_ink, reads_with
-        if not reads:
-            continue
-        if best is None or reads > best.reads + 0.05:
-            best = Strokes(body, ink, None, reads)
-        if reads >= READS_WELL:
+        strokes = _judged(zone, body, ink)
+        more = _with_other_inks(zone, strokes)
+        if more is not strokes and more.reads > strokes.reads - 0.05:
+            strokes = replace(more, worth=max(more.worth, strokes.worth))
+        if best is None or strokes.worth > best.worth:
+            best = strokes
+        if best.worth >= READS_WELL:
             break
-    if smooth is not None:
-        ground, noise = smooth
-        best = _by_contrast(crop, ground, noise, best, inside, reach, taken, quad, text)
-    return best if best is not None and best.reads >= STILL_READS else None
+    if smooth is not None and smooth.near:
+        best = _by_contrast(zone, smooth, best)
+    return best if best is not None and best.worth >= STILL_READS else None
 
 
-def _smooth_ground(crop: Floats, reach: Mask, taken: Mask) -> tuple[Floats, float] | None:
-    """The ground as a smooth surface through its surroundings, and its noise there, if it is one."""
+@dataclass(frozen=True)
+class _Zone:
+    """A line and where to look: the arguments of find_strokes."""
+
+    crop: Floats
+    inside: Mask
+    reach: Mask
+    taken: Mask
+    height: float
+    quad: Quad
+    text: str
+
+    @property
+    def ring(self) -> Mask:
+        """The ground around the line."""
+        ring = ~self.reach & ~self.taken
+        return ring if ring.sum() > 50 else ~self.inside & ~self.taken
+
+
+def _judged(zone: _Zone, body: Mask, ink: Floats) -> Strokes:
+    """Strokes with what they are worth: how well they read, less what of their outline has no edge in the picture.
+
+    The gaps between letters read as well as the letters, but where they end at the box nothing ends in the picture.
+    """
+    if not _fills_like_type(body, zone.inside, zone.height):
+        return Strokes(body, ink, None, 0.0, 0.0)
+    reads = score_reading(_as_print(body, zone.quad), zone.text)
+    return Strokes(body, ink, None, reads, reads - 1.5 * max(0.0, _edgeless(zone.crop, body) - 0.1))
+
+
+def _edgeless(crop: Floats, body: Mask) -> float:
+    """The share of the outline of `body` where the picture has hardly an edge."""
+    inner = body & ~shrink(body, 1)
+    if not inner.any():
+        return 1.0
+    steep = cv2.morphologyEx(crop, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).max(-1)[inner]
+    return float((steep < 0.3 * np.percentile(steep, 75)).mean())
+
+
+@dataclass(frozen=True)
+class _Smooth:
+    """ground: (h, w, 3), a smooth surface; noise: its grain in levels; plain: (h, w), where the picture is no more than ground;
+    near: whether it holds all around the line, not only by and large."""
+
+    ground: Floats
+    noise: float
+    plain: Mask
+    near: bool
+
+
+def _smooth_ground(crop: Floats, reach: Mask, taken: Mask, height: float) -> _Smooth | None:
+    """The ground as a smooth surface through its surroundings, if it is one."""
     free = ~reach & ~taken
     y, x = np.nonzero(free)
     if len(x) < 60:
         return None
-    step = max(1, len(x) // 4000)
+    step = max(1, len(x) // 1500)
     y, x = y[::step], x[::step]
-    height, width = crop.shape[:2]
-    fit, miss = _robust_fit(_cubic(x / width, y / height), crop[y, x])
+    h, w = crop.shape[:2]
+    fit, miss = _robust_fit(_cubic(x / w, y / h), crop[y, x])
     noise = float(np.percentile(miss, 75))
     if noise > 6:
         return None
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    surface = (_cubic((columns / width).ravel(), (rows / height).ravel()) @ fit).reshape(crop.shape).astype(np.float32)
+    rows, columns = np.mgrid[:h, :w].astype(np.float32)
+    surface = (_cubic((columns / w).ravel(), (rows / h).ravel()) @ fit).reshape(crop.shape).astype(np.float32)
     rest = crop - surface
-    near = free & (np.abs(rest).max(-1) < max(8.0, 3 * noise))
-    return surface + spread(rest, near), noise
+    fits = np.abs(rest).max(-1) < max(8.0, 3 * noise)
+    ground = surface + spread(rest, free & fits)
+    plain = np.abs(crop - ground).max(-1) < max(6.0, 2 * noise)
+    collar = grow(reach, max(2, round(0.25 * height))) & free
+    return _Smooth(ground, noise, plain, bool(collar.any() and fits[collar].mean() > 0.96))
 
 
-def _cubic(x: Floats, y: Floats) -> Floats:
-    return np.stack([x**i * y**j for i in range(4) for j in range(4 - i)], 1).astype(np.float32)
+def _cubic(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    return np.stack([x**i * y**j for i in range(4) for j in range(4 - i)], 1).astype(np.float64)
 
 
-def _robust_fit(design: Floats, colours: Floats) -> tuple[Floats, Floats]:
+def _robust_fit(design: NDArray[np.float64], colours: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Least squares in which what is off the surface counts less and less, and each sample's miss."""
-    weights = np.ones((len(design), 1), np.float32)
-    fit = np.zeros((design.shape[1], colours.shape[1]), np.float32)
-    miss = np.zeros(len(design), np.float32)
-    for _ in range(5):
-        fit = np.linalg.lstsq(design * weights, colours * weights, rcond=None)[0].astype(np.float32)
+    weights = np.ones(len(design))
+    fit, miss = np.zeros((design.shape[1], colours.shape[1])), np.zeros(len(design))
+    slack = 1e-6 * np.eye(design.shape[1])
+    for _ in range(4):
+        weighted = design.T * weights
+        fit = np.linalg.solve(weighted @ design + slack, weighted @ colours)
         miss = np.abs(colours - design @ fit).max(-1)
-        weights = 1 / np.maximum(1.0, miss / 3)[:, None]
+        weights = 1 / np.maximum(1.0, miss / 3) ** 2
     return fit, miss
 
 
-def _by_contrast(
-    crop: Floats,
-    ground: Floats,
-    noise: float,
-    hard: Strokes | None,
-    inside: Mask,
-    reach: Mask,
-    taken: Mask,
-    quad: Quad,
-    text: str,
-) -> Strokes | None:
-    """On an even ground everything that differs from it is lettering: whatever its colours, with outline, shadow and glow."""
-    differs = np.abs(crop - ground).max(-1)
-    halo = _within(differs > max(4.0, 2 * noise), inside, reach)
-    strong = differs > max(24.0, 4 * noise, 0.35 * float(np.percentile(differs[inside], 98)))
-    whole = _within(strong, inside, reach) & halo
+def _by_contrast(zone: _Zone, smooth: _Smooth, hard: Strokes | None) -> Strokes | None:
+    """On an even ground all that differs from it is lettering: whatever its colours, with outline, shadow and glow."""
+    differs = np.abs(zone.crop - smooth.ground).max(-1)
+    halo = _within(differs > max(4.0, 2 * smooth.noise), zone)
+    least = 0.35 * float(np.percentile(differs[zone.inside], 98))
+    whole = _within(differs > max(24.0, 4 * smooth.noise, least), zone) & halo
     if not whole.any():
         return hard
-    if hard is None or hard.reads < READS_WELL or (whole & ~grow(hard.body, 2)).sum() > 0.25 * hard.body.sum():
-        reads = score_reading(_as_print(whole, quad), text)
-        if hard is None or reads > hard.reads + 0.05:
-            hard = Strokes(whole, spread(crop, shrink(whole, 1) if shrink(whole, 1).any() else whole), None, reads)
+    if hard is None or hard.worth < READS_WELL or (whole & ~grow(hard.body, 2)).sum() > 0.25 * hard.body.sum():
+        deep = shrink(whole, 1)
+        other = _judged(zone, whole, spread(zone.crop, deep if deep.any() else whole))
+        if hard is None or other.worth > hard.worth + 0.05:
+            hard = other
     beyond = halo & ~grow(hard.body, 2)
     if beyond.sum() < 0.1 * hard.body.sum():
         return hard
-    return Strokes(hard.body, hard.ink, halo | hard.body, hard.reads)
+    return replace(hard, halo=halo | hard.body)
 
 
 def _likely_inks(crop: Floats, inside: Mask, ring: Mask, *, most: int = 3) -> list[Floats]:
     """Colours that are common inside the line's box and rare around it, the likeliest first."""
-    surplus = _histogram(crop[inside]) - _histogram(crop[ring])
+    here, around = _histogram(crop[inside]), _histogram(crop[ring])
+    surplus = (here - around) * (1 - np.minimum(around / np.maximum(here, 1e-6), 1)) ** 2
     inks: list[Floats] = []
     colours = crop[inside]
     for _ in range(most):
         cell = np.unravel_index(int(surplus.argmax()), surplus.shape)
-        if surplus[cell] <= 0:
+        if surplus[cell] <= 0.01:
             break
         centre = (np.float32(cell) + 0.5) * (256 / BINS)
         close = np.abs(colours - centre).max(-1) < 1.25 * 256 / BINS
@@ -158,23 +202,22 @@ def _histogram(colours: Floats) -> Floats:
     return uniform_filter(counts.astype(np.float32), 3, mode="constant") * 27
 
 
-def _peel(
-    crop: Floats, seed: Floats, inside: Mask, reach: Mask, taken: Mask, height: float, *, rounds: int = 3
-) -> tuple[Mask, Floats]:
-    """Strokes of one ink (even, or a straight gradient) that starts as the colour `seed`: ink and ground found in turn."""
+def _peel(zone: _Zone, seed: Floats, *, rounds: int = 3) -> tuple[Mask, Floats]:
+    """Strokes of one ink, even or a straight gradient, that starts as the colour `seed`: ink and ground found in turn."""
+    crop = zone.crop
     ink = np.broadcast_to(seed, crop.shape).astype(np.float32)
-    body = (np.abs(crop - ink).max(-1) < 40) & inside
+    body = (np.abs(crop - ink).max(-1) < 40) & zone.inside
     for _ in range(rounds):
         if body.sum() < 12:
             break
-        ground = spread(crop, ~grow(body, 2) & ~taken)
+        ground = spread(crop, ~grow(body, 2) & ~zone.taken)
         axis = ink - ground
         length = np.maximum((axis * axis).sum(-1), 1.0)
         share = ((crop - ground) * axis).sum(-1) / length
         off = np.linalg.norm(crop - ground - np.clip(share, 0, 1.15)[..., None] * axis, axis=-1)
         contrast = np.sqrt(length)
-        like = (share > 0.5) & (off < np.maximum(0.3 * contrast, 14)) & (contrast > 20) & ~taken
-        body = _within(like, inside, reach)
+        like = (share > 0.5) & (off < np.maximum(0.3 * contrast, 14)) & (contrast > 20) & ~zone.taken
+        body = _within(like, zone)
         if body.sum() < 12:
             break
         pure = body & (share >= np.percentile(share[body], 40))
@@ -192,7 +235,7 @@ def _straight_gradient(crop: Floats, pure: Mask) -> Floats:
     if len(x) < 60 or np.percentile(spread_even, 80) < 8:
         return out
     height, width = crop.shape[:2]
-    fit, miss = _robust_fit(np.stack([np.ones(len(x)), x / width, y / height], 1).astype(np.float32), colours)
+    fit, miss = _robust_fit(np.stack([np.ones(len(x)), x / width, y / height], 1), colours)
     if np.median(miss) > 0.6 * np.median(spread_even):
         return out
     rows, columns = np.mgrid[:height, :width]
@@ -200,15 +243,14 @@ def _straight_gradient(crop: Floats, pure: Mask) -> Floats:
     return np.clip(plane, 0, 255).astype(np.float32)
 
 
-def _with_other_inks(
-    crop: Floats, body: Mask, ink: Floats, inside: Mask, reach: Mask, ring: Mask, height: float, *, complete: bool
-) -> tuple[Mask, Floats]:
-    """The strokes with those of further colours: an outline around the first or, unless `complete`, letters each in its own."""
-    found = body
-    rare = _histogram(crop[ring]) if ring.any() else np.zeros((BINS,) * 3, np.float32)
+def _with_other_inks(zone: _Zone, strokes: Strokes) -> Strokes:
+    """The strokes with those of further colours: an outline around the first or, while they don't read, more letters."""
+    crop, body, ink = zone.crop, strokes.body, strokes.ink
+    rare = _histogram(crop[zone.ring])
+    complete = strokes.worth >= READS_WELL
     first = int(body.sum())
     for _ in range(MOST_INKS - 1):
-        rest = inside & ~grow(body, 1)
+        rest = zone.inside & ~grow(body, 1)
         if not body.any() or rest.sum() < 30:
             break
         surplus = _histogram(crop[rest]) - 2 * rare
@@ -217,18 +259,16 @@ def _with_other_inks(
             break
         centre = (np.float32(cell) + 0.5) * (256 / BINS)
         alike = np.abs(crop - centre).max(-1) < 1.5 * 256 / BINS
-        more = _within(alike & ~body, inside, reach)
-        if more.sum() < 0.08 * first:
+        more = _within(alike & ~body, zone)
+        if more.sum() < 0.08 * first or not _is_even(crop, more):
             break
-        if not _is_even(crop, more):
-            break
-        if _runs_around(more, body, height):
-            more = _to_its_width(alike & ~body & reach, more, body)
+        if _runs_around(more, body, zone.height):
+            more = _to_its_width(alike & ~body & zone.reach, more, body)
         elif complete or not _are_letters(more, body):
             break
-        found = body = _within(body | _closed(more, body), inside, reach)
+        body = _within(body | _closed(more, body), zone)
         ink = np.where(more[..., None], crop, ink)
-    return found, ink
+    return strokes if body is strokes.body else _judged(zone, body, ink)
 
 
 def _closed(more: Mask, body: Mask) -> Mask:
@@ -264,8 +304,9 @@ def _are_letters(more: Mask, body: Mask) -> bool:
     return bool(boxes[1:, cv2.CC_STAT_AREA][alike].sum() > 0.7 * more.sum())
 
 
-def _within(mask: Mask, inside: Mask, reach: Mask, *, outside: float = 0.1) -> Mask:
+def _within(mask: Mask, zone: _Zone, *, outside: float = 0.1) -> Mask:
     """The connected parts of `mask` that are the line's: what goes on beyond its reach is a shape behind or beside it."""
+    inside, reach = zone.inside, zone.reach
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     count = len(stats)
     area = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)

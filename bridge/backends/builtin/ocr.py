@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Rgb = NDArray[np.uint8]
 Quad = NDArray[np.float32]
 
-LOOK_SIDES = (1280, 448)  # one look for type of all usual sizes, one from afar for titles that fill the picture
+LOOK_SIDES = (1152, 448)  # one look for type of all usual sizes, one from afar for titles that fill the picture
 LEAST_SIDE = 16  # below this on the short side of a look there is nothing to read
 THREADS = 2  # fixed, not the machine's: sums in another order could round otherwise, and the same seed must give the same bytes
 SURE_BOX = 0.5  # a box that the detector is less sure of must read better
@@ -189,8 +189,8 @@ def _is_text(line: ReadLine, sureness: float) -> bool:
         least = max(least, 0.9)
     if not any(c.isalnum() or c in SYMBOLS for c in letters):
         return False
-    if len(letters) > 2 and len(set(letters)) == 1 and not letters.isdigit():
-        return False  # "ooo", "III", "lll": rows of dots, fences, stripes
+    if len(letters) > 1 and len({c for c in letters if c.isalnum()}) == 1 and set(letters) <= LOOKALIKES:
+        return False  # "ooo", "III", "00.00": wheels, fences, stripes
     return line.score >= least
 
 
