@@ -1,6 +1,6 @@
-"""Takes many pictures apart without a window: kritarunner -s unflatten.batch -f run IN… --out DIR
+"""Takes many pictures apart without a window: kritarunner -s unflatten.batch -f run -- IN… --out DIR
 
-IN is a picture, a folder or a pattern; each becomes a layered .kra in DIR. What is done and unchanged is skipped, a bad
+The lone -- is needed: without it kritarunner takes --out for an option of its own, and stops. IN is a picture, a folder or a pattern; each becomes a layered .kra in DIR. What is done and unchanged is skipped, a bad
 file does not stop the others, and the exit code is the number of files that failed (at most 100).
 """
 
@@ -167,7 +167,7 @@ def _layers(text: str) -> str | int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kritarunner -s unflatten.batch -f run", description="Take pictures apart into layered .kra files."
+        prog="kritarunner -s unflatten.batch -f run --", description="Take pictures apart into layered .kra files."
     )
     parser.add_argument("inputs", nargs="+", metavar="IN", help="a picture, a folder or a pattern")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the .kra files go")

@@ -1,0 +1,107 @@
+"""kritarunner -s unflatten.batch -f run IN… --out DIR: headless, no dialog, one line a file, the number of failures."""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from bridges import Bridge
+from PIL import Image
+from runner import Runner
+
+pytestmark = pytest.mark.krita
+
+
+@pytest.fixture(scope="session")
+def runner(programs: None, plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    return Runner(tmp_path_factory.mktemp("runner"), plugin)
+
+
+def picture(path: Path, seed: int, size: tuple[int, int] = (240, 180)) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def layer_names(kra: Path) -> dict[str, list[str]]:
+    """Names in a .kra's first level, each with its children's, top to bottom."""
+    with zipfile.ZipFile(kra) as file:
+        tree = ElementTree.fromstring(file.read("maindoc.xml"))
+    space = {"k": "http://www.calligra.org/DTD/krita"}
+    layers = tree.findall("k:IMAGE/k:layers/k:layer", space)
+    return {each.attrib["name"]: [c.attrib["name"] for c in each.findall("k:layers/k:layer", space)] for each in layers}
+
+
+def flat(kra: Path) -> np.ndarray:
+    with zipfile.ZipFile(kra) as file, file.open("mergedimage.png") as merged:
+        return np.asarray(Image.open(merged).convert("RGBA"))
+
+
+def test_a_folder_with_bad_files_in_it(runner: Runner, scripted_bridge: Bridge, tmp_path: Path) -> None:
+    scripted_bridge.script()
+    runner.use(scripted_bridge)
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    good = [picture(source / "a.png", 1), picture(source / "b.jpg", 2), picture(source / "ü – c.png", 3)]
+    picture(source / "a.bmp", 4)
+    (source / "broken.png").write_bytes(good[0].read_bytes()[:500])
+    (source / "empty.psd").write_bytes(b"")
+    Image.fromarray(np.full((40, 40), 40_000, np.uint16)).save(source / "deep.png")
+    picture(source / "tiny.png", 5, (3, 3))
+    (source / "notes.txt").write_text("not a picture")
+
+    run = runner.batch(source, tmp_path / "missing.png", "--out", out, "--seed", 1)
+    lines = run.stdout.splitlines()
+    print(run.stdout, run.stderr[-1500:] if run.returncode not in (5,) else "")
+    assert run.returncode == 5, "broken, deep, empty, missing, tiny"
+    files = ["a.bmp", "a.png", "b.jpg", "broken.png", "deep.png", "empty.psd", "tiny.png", "ü – c.png", "missing.png"]
+    assert [Path(line.split(": ")[0]).name for line in lines] == files
+    failed = {Path(line.split(": ")[0]).name for line in lines if "FAILED" in line}
+    assert failed == {"broken.png", "deep.png", "empty.psd", "tiny.png", "missing.png"}
+    results = {file.name for file in out.iterdir() if not file.name.startswith(".")}
+    assert results == {"a.kra", "a.png.kra", "b.kra", "ü – c.kra"}
+    assert not [file for file in out.iterdir() if "half" in file.name]
+    for kra, original in (("a.png.kra", "a.png"), ("b.kra", "b.jpg")):
+        names = layer_names(out / kra)
+        stem = Path(original).stem
+        assert next(iter(names)) == f"Unflattened {stem}"
+        assert len(names[f"Unflattened {stem}"]) >= 2
+    before = np.asarray(Image.open(source / "a.png").convert("RGBA")).astype(int)
+    assert np.abs(before - flat(out / "a.png.kra")).max() <= 1
+
+    # Again, after one file has changed: it alone is done, and what failed is tried again.
+    stamps = {file.name: file.stat().st_mtime_ns for file in out.glob("*.kra")}
+    picture(source / "b.jpg", 6)
+    os.utime(source / "b.jpg", ns=(1, 1))
+    again = runner.batch(source, "--out", out, "--seed", 1)
+    assert again.returncode == 4
+    changed = {file.name for file in out.glob("*.kra") if file.stat().st_mtime_ns != stamps[file.name]}
+    assert changed == {"b.kra"}
+    assert [Path(line.split(": ")[0]).name for line in again.stdout.splitlines() if "unchanged" in line] == [
+        "a.bmp",
+        "a.png",
+        "ü – c.png",
+    ]
+
+
+def test_results_beside_a_kra_never_overwrite_it(runner: Runner, scripted_bridge: Bridge, tmp_path: Path) -> None:
+    scripted_bridge.script()
+    runner.use(scripted_bridge)
+    picture(tmp_path / "art.png", 7)
+    first = runner.batch(tmp_path / "art.png", "--out", tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    original = (tmp_path / "art.kra").read_bytes()
+    shutil.copy(tmp_path / "art.kra", tmp_path / "own.kra")
+    second = runner.batch(str(tmp_path / "own*"), "--out", tmp_path)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert (tmp_path / "own.kra").read_bytes() == original
+    assert next(iter(layer_names(tmp_path / "own.kra.kra"))) == "Unflattened own"
+
+
+def test_wrong_arguments_end_with_a_sentence(runner: Runner) -> None:
+    run = runner.batch("picture.png")
+    assert run.returncode == 120
+    assert "--out" in run.stderr
