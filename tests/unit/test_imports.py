@@ -1,0 +1,123 @@
+"""Who may know whom: reads the imports of the whole tree."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BRIDGE_FILES = sorted((ROOT / "bridge").rglob("*.py"))
+PLUGIN_FILES = sorted(path for path in (ROOT / "plugin").rglob("*.py") if "vendor" not in path.parts)
+
+COMMAND_LINE = {"cli", "command", "doctor"}
+_COMMAND_LINE_KNOWS = {
+    *COMMAND_LINE,
+    *{"jobs", "settings", "errors", "protocol", "files", "picture", "limits", "decompose", "backends.base"},
+    *{"server.daemon", "krita", "weights", "__init__"},
+}
+
+# part of bridge → the parts of bridge that it may import, besides itself
+MAY_KNOW: dict[str, set[str]] = {
+    "__init__": set(),
+    "picture": set(),
+    "settings": set(),
+    "errors": set(),
+    "protocol": set(),
+    "krita": set(),
+    "limits": {"errors"},
+    "weights": {"errors"},
+    "finish": {"picture", "errors"},
+    "backends": {"picture", "settings", "errors", "weights"},
+    "decompose": {"backends.base", "finish", "picture", "settings", "errors", "limits"},
+    "files": {"picture", "errors", "limits"},
+    "jobs": {"decompose", "backends.base", "picture", "settings", "errors", "limits"},
+    "server": {"jobs", "settings", "errors", "protocol", "limits", "__init__"},
+    **dict.fromkeys(COMMAND_LINE, _COMMAND_LINE_KNOWS),
+}
+KRITA_AND_QT = {"krita", "pykrita", "PyQt5", "PyQt6"}
+BESIDE_THE_PLUGIN = {"protocol", "websockets"}
+HEAVY = {"numpy", "cv2", "scipy", "onnxruntime", "rapidocr", "PIL", "fastapi"}
+
+
+def imported(path: Path, package: str) -> Iterator[str]:
+    """Dotted names of all that `path` imports, wherever in the file; relative imports made absolute."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(ROOT / "bridge").with_suffix("")
+    return relative.parts[0]
+
+
+def package_of(path: Path, top: Path) -> str:
+    return ".".join(path.parent.relative_to(top).parts)
+
+
+def within(name: str, allowed: str) -> bool:
+    return name == allowed or name.startswith(f"{allowed}.")
+
+
+@pytest.mark.parametrize("path", BRIDGE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_part_of_the_bridge_knows_only_whom_it_may(path: Path) -> None:
+    part = part_of(path)
+    for name in imported(path, package_of(path, ROOT)):
+        if not within(name, "bridge"):
+            continue
+        theirs = name.removeprefix("bridge.") if name != "bridge" else "__init__"
+        if theirs.startswith("__"):
+            theirs = "__init__"
+        allowed = within(theirs, part) or any(within(theirs, each) for each in MAY_KNOW[part])
+        assert allowed, f"{path.relative_to(ROOT)} must not know bridge.{theirs}"
+
+
+def test_every_part_has_its_rule() -> None:
+    assert {part_of(path) for path in BRIDGE_FILES} <= set(MAY_KNOW)
+
+
+def test_no_backend_is_named_by_server_or_command_line() -> None:
+    backends = {path.stem for path in (ROOT / "bridge" / "backends").glob("*") if path.stem not in ("__init__", "base")}
+    backends.discard("__pycache__")
+    assert backends
+    for path in BRIDGE_FILES:
+        if part_of(path) in ("server", "cli"):
+            strings = {
+                node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)
+            }
+            assert not strings & backends, path
+
+
+@pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_plugin_knows_krita_qt_the_standard_library_and_what_lies_beside_it(path: Path) -> None:
+    for name in imported(path, package_of(path, ROOT / "plugin")):
+        top, *rest = name.split(".")
+        if top == "unflatten":
+            ours = bool(rest) and (ROOT / "plugin" / "unflatten" / f"{rest[0]}.py").exists()
+            known = not rest or rest[0] in BESIDE_THE_PLUGIN | {"vendor"} or ours
+            # `from . import name` may name what __init__ holds
+            assert known or path.name == "__init__.py", f"{path.relative_to(ROOT)} imports {name}"
+            continue
+        known = top in sys.stdlib_module_names or top in KRITA_AND_QT or top in BESIDE_THE_PLUGIN
+        assert known, f"{path.relative_to(ROOT)} must not import {name}"
+
+
+def test_the_protocol_needs_only_the_standard_library() -> None:
+    for name in imported(ROOT / "bridge" / "protocol.py", "bridge"):
+        assert name.split(".")[0] in sys.stdlib_module_names
+
+
+def test_the_server_process_loads_nothing_heavy() -> None:
+    show = "import sys, bridge.server.daemon; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not HEAVY & set(loaded.stdout.split())
+    assert "starlette" in loaded.stdout
