@@ -53,6 +53,7 @@ class Environment:
         self.install("--requirement", lock)
         self._drop(sorted(set(before) - set(wanted["packages"])))
         self.install("--no-build-isolation", "--editable", self.root, locked=False)
+        self._check()
         (self.folder / STAMP).write_text(json.dumps(wanted, indent=1), "utf-8")
         return True
 
@@ -70,10 +71,15 @@ class Environment:
 
     def _installer(self, verb: str) -> list[object]:
         if self.uv:
-            compiled = ["--compile-bytecode"] if verb == "install" else []
-            return [self.uv, "pip", verb, "--python", self.python, *compiled]
-        unasked = ["--yes"] if verb == "uninstall" else ["--no-input"]
-        return [self.python, "-m", "pip", verb, "--disable-pip-version-check", *unasked]
+            return [self.uv, "pip", verb, "--python", self.python]
+        # Compiled copies of everything would take 80 MB, most of them never used: `check` makes those that are.
+        options = ["--yes"] if verb == "uninstall" else ["--no-input", "--no-compile"]
+        return [self.python, "-m", "pip", verb, "--disable-pip-version-check", *options]
+
+    def _check(self) -> None:
+        """Load all that the bridge and the command line load: it must, and it compiles that for the first real start."""
+        modules = "bridge.server.daemon, bridge.cli, bridge.doctor, bridge.jobs.worker, bridge.decompose"
+        run([self.python, "-c", f"import {modules}"], "Starting the bridge's Python", RETRY)
 
     def _drop(self, packages: list[str]) -> None:
         """Remove what an older lock had and this one has not."""
