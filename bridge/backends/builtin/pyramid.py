@@ -1,0 +1,56 @@
+"""Smooth fields over holes: the push-pull pyramid."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+def push_pull(values: Floats, weights: Floats) -> Floats:
+    """Fill where `weights` is 0 from all around, smoothly, in linear time.
+
+    values: (H, W) or (H, W, C) float32, of any range; weights: (H, W) float32 0…1, how far a pixel is known. Known pixels
+    (weight 1) keep their value. Where nothing is known the result is 0.
+    Source: Gortler and others, "The Lumigraph" (1996), section 3.4.
+    """
+    flat = values.ndim == 2
+    known = weights[..., None]
+    levels = [((values[..., None] if flat else values) * known, weights)]
+    while max(levels[-1][1].shape) > 1:
+        weighted, weight = levels[-1]
+        size = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
+        smaller = cv2.resize(weighted, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+        weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0])
+        # A block with any known pixel is known a level up: its mean then stands for it, however few they were.
+        gain = np.minimum(1, 4 * weight) / np.maximum(weight, 1e-6)
+        levels.append((smaller * gain[..., None], weight * gain))
+    weighted, weight = levels.pop()
+    out = weighted / np.maximum(weight, 1e-6)[..., None]
+    for weighted, weight in reversed(levels):
+        size = (weight.shape[1], weight.shape[0])
+        above = cv2.resize(out, size, interpolation=cv2.INTER_LINEAR).reshape(size[1], size[0], -1)
+        out = weighted + (1 - weight)[..., None] * above
+    return out[..., 0] if flat else out
+
+
+def relaxed(field: Floats, hole: NDArray[np.bool_], rounds: int = 24) -> Floats:
+    """`field` (H, W, C) with the pixels of `hole` drawn towards the mean of their neighbours: takes away push-pull's blocks."""
+    for _ in range(rounds):
+        field = np.where(
+            hole[..., None], cv2.blur(field, (5, 5), borderType=cv2.BORDER_REPLICATE).reshape(field.shape), field
+        )
+    return field
+
+
+def shrunk_known(values: Floats, known: NDArray[np.bool_], size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """`values` (H, W, C) and what is known of them at `size` (width, height), each the mean of known pixels only.
+
+    → values (h, w, C), share of known pixels (h, w) 0…1: the hole's colours do not bleed into its surroundings.
+    """
+    share = known.astype(np.float32)
+    if size == (values.shape[1], values.shape[0]):
+        return values * share[..., None], share
+    small = cv2.resize(values * share[..., None], size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+    share = cv2.resize(share, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0])
+    return small / np.maximum(share, 1e-6)[..., None], share

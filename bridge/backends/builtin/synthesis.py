@@ -1,0 +1,222 @@
+"""Texture over holes, copied patch by patch from the surroundings."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.backends.builtin.pyramid import push_pull, shrunk_known
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+
+REACH = 3  # a patch is (2·REACH + 1)² pixels
+PATCH = 2 * REACH + 1
+DIMENSIONS = 16  # of a patch after projection on its principal components
+FEWEST_SOURCES = 64
+
+
+@dataclass(frozen=True)
+class Copied:
+    """picture: (H, W, 3) float32 with the hole filled; rows, columns: (H, W), where each pixel came from (itself where known)."""
+
+    picture: Floats
+    rows: Ints
+    columns: Ints
+
+
+@dataclass
+class _Level:
+    """One size of the picture: what is known, which patches may be copied, which are to be found."""
+
+    picture: Floats
+    hole: Bools
+    sources: Bools
+    targets: tuple[Ints, Ints]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.hole.shape[0], self.hole.shape[1]
+
+
+def _grown(mask: Bools, reach: int) -> Bools:
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+
+
+def _level(picture: Floats, hole: Bools, others: Bools) -> _Level:
+    near = _grown(hole, REACH)
+    whole = np.zeros_like(hole)
+    whole[REACH : hole.shape[0] - REACH, REACH : hole.shape[1] - REACH] = True
+    rows, columns = np.nonzero(near)
+    return _Level(picture, hole, whole & ~_grown(hole | others, REACH), (rows, columns))
+
+
+def _patches(picture: Floats, rows: Ints, columns: Ints) -> Floats:
+    """(N, PATCH² · 3): the patches around N pixels; beyond the border the border pixel is repeated."""
+    padded = cv2.copyMakeBorder(picture, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH), (0, 1))
+    return windows[rows, columns].reshape(len(rows), -1)
+
+
+def _components(patches: Floats, rng: np.random.Generator, dimensions: int, sample: int = 3000) -> Floats:
+    """(PATCH² · 3, dimensions): the directions in which the patches differ most."""
+    some = patches[rng.choice(len(patches), min(sample, len(patches)), replace=False)].astype(np.float64)
+    some -= some.mean(0)
+    return np.linalg.eigh(some.T @ some)[1][:, ::-1][:, :dimensions].astype(np.float32)
+
+
+class _Search:
+    """PatchMatch (Barnes and others, 2009) for all targets at once, on projected patches."""
+
+    def __init__(self, level: _Level, rng: np.random.Generator) -> None:
+        self.level, self.rng = level, rng
+        self.source_rows, self.source_columns = np.nonzero(level.sources)
+        patches = _patches(level.picture, self.source_rows, self.source_columns)
+        self.basis = _components(patches, rng, DIMENSIONS)
+        self.known = patches @ self.basis
+        self.index = np.full(level.shape, -1, np.intp)
+        self.index[self.source_rows, self.source_columns] = np.arange(len(self.source_rows))
+        self.number = np.full(level.shape, -1, np.intp)
+        self.number[level.targets] = np.arange(len(level.targets[0]))
+
+    def nearest(self, picture: Floats, best: Ints, passes: int) -> tuple[Ints, Floats]:
+        """Improve `best` (N source numbers) for the targets' patches in `picture`. → numbers, squared distances."""
+        rows, columns = self.level.targets
+        wanted = _patches(picture, rows, columns) @ self.basis
+        distance = self._distance(wanted, best)
+        jumps = (1, 2, 4, 1)
+        for step in range(passes):
+            jump = jumps[step % len(jumps)]
+            for dy, dx in ((0, jump), (jump, 0), (0, -jump), (-jump, 0)):
+                best, distance = self._try(wanted, best, distance, self._from_neighbour(best, dy, dx))
+            radius = max(self.level.shape)
+            while radius >= 1:
+                best, distance = self._try(wanted, best, distance, self._at_random(best, radius))
+                radius //= 3
+        return best, distance
+
+    def _distance(self, wanted: Floats, best: Ints) -> Floats:
+        off = wanted - self.known[best]
+        return np.einsum("ij,ij->i", off, off)
+
+    def _try(self, wanted: Floats, best: Ints, distance: Floats, candidate: Ints) -> tuple[Ints, Floats]:
+        possible = np.flatnonzero((candidate >= 0) & (candidate != best))
+        closer = self._distance(wanted[possible], candidate[possible])
+        take = closer < distance[possible]
+        best, distance = best.copy(), distance.copy()
+        best[possible[take]], distance[possible[take]] = candidate[possible[take]], closer[take]
+        return best, distance
+
+    def _at(self, rows: Ints, columns: Ints) -> Ints:
+        height, width = self.level.shape
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        return np.where(inside, self.index[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)], -1)
+
+    def _from_neighbour(self, best: Ints, dy: int, dx: int) -> Ints:
+        """What lies beside the neighbour's source, as the target lies beside the neighbour."""
+        height, width = self.level.shape
+        rows, columns = self.level.targets
+        y, x = np.clip(rows + dy, 0, height - 1), np.clip(columns + dx, 0, width - 1)
+        neighbour = self.number[y, x]
+        there = best[np.maximum(neighbour, 0)]
+        candidate = self._at(self.source_rows[there] - (y - rows), self.source_columns[there] - (x - columns))
+        return np.where(neighbour >= 0, candidate, -1)
+
+    def _at_random(self, best: Ints, radius: int) -> Ints:
+        dy, dx = self.rng.integers(-radius, radius + 1, (2, len(best)))
+        return self._at(self.source_rows[best] + dy, self.source_columns[best] + dx)
+
+
+def _voted(level: _Level, source: tuple[Ints, Ints], weight: Floats) -> Floats:
+    """The picture with each hole pixel the weighted mean of what all patches over it say."""
+    height, width = level.shape
+    rows, columns = level.targets
+    total = np.zeros((height, width, 4), np.float32)
+    picture = np.dstack([level.picture, np.ones((height, width), np.float32)])
+    for dy in range(-REACH, REACH + 1):
+        for dx in range(-REACH, REACH + 1):
+            y, x = rows + dy, columns + dx
+            inside = np.flatnonzero((y >= 0) & (y < height) & (x >= 0) & (x < width))
+            inside = inside[level.hole[y[inside], x[inside]]]
+            said = picture[source[0][inside] + dy, source[1][inside] + dx] * weight[inside, None]
+            total[y[inside], x[inside]] += said
+    out = level.picture.copy()
+    out[level.hole] = total[level.hole][:, :3] / np.maximum(total[level.hole][:, 3:], 1e-12)
+    return out
+
+
+def _halved(picture: Floats, hole: Bools, others: Bools) -> tuple[Floats, Bools, Bools]:
+    size = ((hole.shape[1] + 1) // 2, (hole.shape[0] + 1) // 2)
+    small, share = shrunk_known(picture, ~(hole | others), size)
+    mine = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    return small, (share < 0.5) & mine, (share < 0.5) & ~mine
+
+
+def synthesise(
+    picture: Floats,
+    hole: Bools,
+    others: Bools,
+    *,
+    seed: int,
+    start: Floats | None = None,
+    coarsest: int = 20,
+    rounds: int = 4,
+    passes: int = 3,
+) -> Copied | None:
+    """Fill `hole` in `picture` (H, W, 3) float32 0…255 with patches of what is known, coarse to fine.
+
+    others: unknown pixels that are neither filled nor copied. start: a first guess of the whole picture, used at the coarsest size (a smooth fill where None). rounds: how often,
+    at each size, patches are searched and averaged; passes: of one search. → None where there is too little to copy from.
+    Source: Wexler, Shechtman and Irani, "Space-Time Completion of Video" (2007); Barnes and others, "PatchMatch" (2009).
+    """
+    rng = np.random.default_rng(seed)
+    first = push_pull(picture, (~(hole | others)).astype(np.float32)) if start is None else start
+    pyramid = [(picture, hole, others, first)]
+    while min(pyramid[-1][1].shape) > 2 * coarsest:
+        smaller, small_hole, small_others = _halved(*pyramid[-1][:3])
+        if not small_hole.any():
+            break
+        guess = cv2.resize(pyramid[-1][3], small_hole.shape[::-1], interpolation=cv2.INTER_AREA)
+        pyramid.append((smaller, small_hole, small_others, guess))
+
+    found: tuple[Ints, Ints] | None = None  # where each pixel of the size before came from
+    level, current = None, first
+    for depth, (known, gap, rest, guess) in reversed(list(enumerate(pyramid))):
+        level = _level(np.where((gap | rest)[..., None], guess, known), gap, rest)
+        if level.sources.sum() < FEWEST_SOURCES:
+            found = None
+            continue
+        search = _Search(level, rng)
+        rows, columns = level.targets
+        best = rng.integers(0, len(search.source_rows), len(rows))
+        current = level.picture
+        if found is not None:
+            above = (np.minimum(rows // 2, found[0].shape[0] - 1), np.minimum(columns // 2, found[0].shape[1] - 1))
+            again = search._at(2 * found[0][above] + rows % 2, 2 * found[1][above] + columns % 2)
+            best = np.where(again >= 0, again, best)
+            # The size before decides what is seen; this one begins with its own copy of that.
+            current = _voted(
+                level, (search.source_rows[best], search.source_columns[best]), np.ones(len(best), np.float32)
+            )
+        trust = _trust(gap)[level.targets]
+        for _ in range(rounds if depth else max(1, rounds - 2)):
+            best, distance = search.nearest(current, best, passes)
+            scale = max(float(np.percentile(distance, 75)), 1.0)
+            weight = np.exp(-distance / (2 * scale)) * trust
+            current = _voted(
+                level, (search.source_rows[best], search.source_columns[best]), weight.astype(np.float32) + 1e-9
+            )
+        found = tuple(np.indices(level.shape))
+        found[0][level.targets], found[1][level.targets] = search.source_rows[best], search.source_columns[best]
+    if found is None:
+        return None
+    keep = ~hole
+    found[0][keep], found[1][keep] = (axis[keep] for axis in np.indices(hole.shape))
+    return Copied(current, found[0], found[1])
+
+
+def _trust(hole: Bools) -> Floats:
+    """(H, W): what lies near the known is known better. 1 at the rim and falling inwards."""
+    return (1.3 ** -np.minimum(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3), 40)).astype(np.float32)
