@@ -23,7 +23,8 @@ Bools = NDArray[np.bool_]
 
 MOST_GROUPS = 24
 TEXTURE_SIDE = 360  # patches are searched on pictures of at most this many pixels a side …
-TEXTURE_HOLE = 12_000  # … and this many pixels to be filled: the time of a search grows with them
+TEXTURE_HOLE = 12_000  # … and this many pixels to be filled: the time of a search grows with them …
+TEXTURE_HOLES = 24_000  # … and of all groups together
 SMOOTH_SIDE = 512
 
 
@@ -49,9 +50,12 @@ def fill(image: Picture, hole: Bools, *, seed: int, guard: int = 1) -> Picture:
     unknown = _grown(hole, guard)
     if unknown.all():
         unknown = hole
-    for number, group in enumerate(_groups(hole)):
+    groups = list(_groups(hole))
+    pixels = int(hole.sum())
+    for number, group in enumerate(groups):
+        budget = int(np.clip(TEXTURE_HOLES * (group.hole.sum() / max(1, pixels)), TEXTURE_HOLE / 8, TEXTURE_HOLE))
         others = unknown[group.area] & ~_grown(group.hole, guard)
-        filled = _filled(image[group.area], _grown(group.hole, guard) & unknown[group.area], others, seed + number)
+        filled = _filled(image[group.area], _grown(group.hole, guard) & unknown[group.area], others, seed + number, budget)
         out[group.area][group.hole] = np.clip(np.round(filled[group.hole]), 0, 255).astype(np.uint8)
     return out
 
@@ -82,12 +86,12 @@ def _groups(hole: Bools) -> Iterator[_Group]:
         yield _Group(area, hole[area] & (labels[area] == number))
 
 
-def _filled(picture: Picture, hole: Bools, others: Bools, seed: int) -> Floats:
+def _filled(picture: Picture, hole: Bools, others: Bools, seed: int, budget: int) -> Floats:
     """One group: `picture` (h, w, 3) with `hole` filled, float32 0…255. others: unknown too, but filled elsewhere."""
     flat = fill_flat(picture, hole, others)
     if flat is not None:
         return with_grain(flat, picture, hole, ~(hole | others), seed)
-    textured = _fill_textured(picture, hole, others, seed)
+    textured = _fill_textured(picture, hole, others, seed, budget)
     return textured if textured is not None else _fill_smooth(picture, hole, others)
 
 
@@ -100,10 +104,10 @@ def _fill_smooth(picture: Picture, hole: Bools, others: Bools) -> Floats:
     return cv2.resize(field, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _fill_textured(picture: Picture, hole: Bools, others: Bools, seed: int) -> Floats | None:
+def _fill_textured(picture: Picture, hole: Bools, others: Bools, seed: int, budget: int) -> Floats | None:
     """Patches of the surroundings, found on a reduced picture; fine detail and grain come along from where they were found."""
     height, width = hole.shape
-    scale = min(1.0, TEXTURE_SIDE / max(height, width), (TEXTURE_HOLE / hole.sum()) ** 0.5)
+    scale = min(1.0, TEXTURE_SIDE / max(height, width), (budget / hole.sum()) ** 0.5)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     colours, share = shrunk_known(picture.astype(np.float32), ~(hole | others), size)
     missing = share < 0.99

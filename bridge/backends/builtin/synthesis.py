@@ -14,7 +14,7 @@ Ints = NDArray[np.intp]
 
 REACH = 3  # a patch is (2·REACH + 1)² pixels
 PATCH = 2 * REACH + 1
-DIMENSIONS = 16  # of a patch after projection on its principal components
+WAVES = 3  # cosines per direction that describe a patch
 FEWEST_SOURCES = 64
 
 
@@ -53,29 +53,30 @@ def _level(picture: Floats, hole: Bools, others: Bools) -> _Level:
     return _Level(picture, hole, whole & ~_grown(hole | others, REACH), (rows, columns))
 
 
-def _patches(picture: Floats, rows: Ints, columns: Ints) -> Floats:
-    """(N, PATCH² · 3): the patches around N pixels; beyond the border the border pixel is repeated."""
-    padded = cv2.copyMakeBorder(picture, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH), (0, 1))
-    return windows[rows, columns].reshape(len(rows), -1)
+def _described(picture: Floats) -> Floats:
+    """(h, w, D): the lowest cosine coefficients of the patch around each pixel; their distance is close to the patches' own.
 
-
-def _components(patches: Floats, rng: np.random.Generator, dimensions: int, sample: int = 3000) -> Floats:
-    """(PATCH² · 3, dimensions): the directions in which the patches differ most."""
-    some = patches[rng.choice(len(patches), min(sample, len(patches)), replace=False)].astype(np.float64)
-    some -= some.mean(0)
-    return np.linalg.eigh(some.T @ some)[1][:, ::-1][:, :dimensions].astype(np.float32)
+    Beyond the border the border pixel is repeated.
+    """
+    steps = np.arange(PATCH) + 0.5
+    waves = [np.cos(np.pi * k * steps / PATCH).astype(np.float32) for k in range(WAVES)]
+    waves = [wave / np.linalg.norm(wave) for wave in waves]
+    return np.dstack(
+        [
+            cv2.sepFilter2D(picture, cv2.CV_32F, waves[u], waves[v], borderType=cv2.BORDER_REPLICATE)
+            for u in range(WAVES)
+            for v in range(WAVES - u)
+        ]
+    )
 
 
 class _Search:
-    """PatchMatch (Barnes and others, 2009) for all targets at once, on projected patches."""
+    """PatchMatch (Barnes and others, 2009) for all targets at once, on described patches."""
 
     def __init__(self, level: _Level, rng: np.random.Generator) -> None:
         self.level, self.rng = level, rng
         self.source_rows, self.source_columns = np.nonzero(level.sources)
-        patches = _patches(level.picture, self.source_rows, self.source_columns)
-        self.basis = _components(patches, rng, DIMENSIONS)
-        self.known = patches @ self.basis
+        self.known = _described(level.picture)[level.sources]
         self.index = np.full(level.shape, -1, np.intp)
         self.index[self.source_rows, self.source_columns] = np.arange(len(self.source_rows))
         self.number = np.full(level.shape, -1, np.intp)
@@ -83,8 +84,7 @@ class _Search:
 
     def nearest(self, picture: Floats, best: Ints, passes: int) -> tuple[Ints, Floats]:
         """Improve `best` (N source numbers) for the targets' patches in `picture`. → numbers, squared distances."""
-        rows, columns = self.level.targets
-        wanted = _patches(picture, rows, columns) @ self.basis
+        wanted = _described(picture)[self.level.targets]
         distance = self._distance(wanted, best)
         jumps = (1, 2, 4, 1)
         for step in range(passes):
@@ -132,18 +132,21 @@ class _Search:
 def _voted(level: _Level, source: tuple[Ints, Ints], weight: Floats) -> Floats:
     """The picture with each hole pixel the weighted mean of what all patches over it say."""
     height, width = level.shape
-    rows, columns = level.targets
-    total = np.zeros((height, width, 4), np.float32)
-    picture = np.dstack([level.picture, np.ones((height, width), np.float32)])
+    # Flat indices into pictures with a margin: no patch then needs its pixels checked one by one.
+    margin, stride = REACH, width + 2 * REACH
+    said = np.ones((height + 2 * margin, stride, 4), np.float32)
+    said[..., :3] = cv2.copyMakeBorder(level.picture, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    said = said.reshape(-1, 4)
+    total = np.zeros_like(said)
+    to = (level.targets[0] + margin) * stride + level.targets[1] + margin
+    origin = (source[0] + margin) * stride + source[1] + margin
     for dy in range(-REACH, REACH + 1):
         for dx in range(-REACH, REACH + 1):
-            y, x = rows + dy, columns + dx
-            inside = np.flatnonzero((y >= 0) & (y < height) & (x >= 0) & (x < width))
-            inside = inside[level.hole[y[inside], x[inside]]]
-            said = picture[source[0][inside] + dy, source[1][inside] + dx] * weight[inside, None]
-            total[y[inside], x[inside]] += said
+            step = dy * stride + dx
+            total[to + step] += said[origin + step] * weight[:, None]
+    total = total.reshape(height + 2 * margin, stride, 4)[margin:-margin, margin:-margin][level.hole]
     out = level.picture.copy()
-    out[level.hole] = total[level.hole][:, :3] / np.maximum(total[level.hole][:, 3:], 1e-12)
+    out[level.hole] = total[:, :3] / np.maximum(total[:, 3:], 1e-12)
     return out
 
 
