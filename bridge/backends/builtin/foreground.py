@@ -8,7 +8,13 @@ Colours = NDArray[np.float32]
 
 
 def estimate_foreground(
-    image: NDArray[np.uint8], alpha: NDArray[np.float32], *, smooth: float = 1e-5, gradient: float = 1.0, coarse_steps: int = 10, fine_steps: int = 2
+    image: NDArray[np.uint8],
+    alpha: NDArray[np.float32],
+    *,
+    smooth: float = 1e-5,
+    gradient: float = 1.0,
+    coarse_steps: int = 10,
+    fine_steps: int = 2,
 ) -> Colours:
     """Foreground colours (H, W, 3) float32 0…255 of `image` (H, W, 3) uint8 under `alpha` (H, W) float32 0…1.
 
@@ -38,7 +44,13 @@ def _levels(width: int, height: int) -> list[tuple[int, int]]:
 
 
 def _relax(
-    image: Colours, alpha: NDArray[np.float32], foreground: Colours, background: Colours, smooth: float, gradient: float, steps: int
+    image: Colours,
+    alpha: NDArray[np.float32],
+    foreground: Colours,
+    background: Colours,
+    smooth: float,
+    gradient: float,
+    steps: int,
 ) -> tuple[Colours, Colours]:
     """`steps` Jacobi steps of the level's least squares, each pixel a 2×2 system in (F, B) that is solved in closed form."""
     padded = np.pad(alpha, 1, mode="edge")

@@ -34,7 +34,9 @@ def trimap_around(mask: Mask, band: int) -> Alpha:
     return trimap
 
 
-def closed_form(image: Rgb, trimap: Alpha, *, epsilon: float = 1e-6, iterations: int = 400, tolerance: float = 1e-4) -> Alpha:
+def closed_form(
+    image: Rgb, trimap: Alpha, *, epsilon: float = 1e-6, iterations: int = 400, tolerance: float = 1e-4
+) -> Alpha:
     """Alpha (H, W) float32 0…1 of `image` (H, W, 3) uint8 that keeps `trimap` where that is 0 or 1 and solves the rest.
 
     The matting Laplacian of Levin, Lischinski and Weiss (A Closed-Form Solution to Natural Image Matting, 2006), built only for
@@ -87,14 +89,18 @@ def upsample(image: Rgb, small_image: Rgb, small_alpha: Alpha, *, radius: int = 
     slope, offset = _locally_linear(small_image.astype(np.float32) / 255, small_alpha, radius, epsilon)
     alpha = cv2.resize(offset, size)
     for channel in range(3):
-        alpha += cv2.resize(np.ascontiguousarray(slope[..., channel]), size) * (image[..., channel].astype(np.float32) / 255)
+        alpha += cv2.resize(np.ascontiguousarray(slope[..., channel]), size) * (
+            image[..., channel].astype(np.float32) / 255
+        )
     square = np.ones((3, 3), np.uint8)
     low = cv2.resize(cv2.erode(small_alpha, square), size)
     high = cv2.resize(cv2.dilate(small_alpha, square), size)
     return np.clip(alpha, low, high).clip(0, 1).astype(np.float32)
 
 
-def _locally_linear(guide: NDArray[np.float32], target: Alpha, radius: int, epsilon: float) -> tuple[NDArray[np.float32], Alpha]:
+def _locally_linear(
+    guide: NDArray[np.float32], target: Alpha, radius: int, epsilon: float
+) -> tuple[NDArray[np.float32], Alpha]:
     """Slope (h, w, 3) and offset (h, w) of the guided filter."""
     window = (2 * radius + 1, 2 * radius + 1)
 

@@ -31,7 +31,11 @@ def lift(current: Bytes, underlay: Bytes, alpha: Floats, foreground: Floats, *, 
     under = np.where(weight == 0, target, np.where(weight == 1, underlay, under)).round()
     alpha8 = np.maximum(alpha8, np.where(alpha8 > 0, np.ceil(_least_alpha(target, under) * 255 - 1e-3), 0))
     weight = (alpha8 / 255)[..., None].astype(np.float32)
-    colour = np.where(weight > 0, (target - (1 - weight) * under) / np.maximum(weight, 1e-6), foreground).clip(0, 255).round()
+    colour = (
+        np.where(weight > 0, (target - (1 - weight) * under) / np.maximum(weight, 1e-6), foreground)
+        .clip(0, 255)
+        .round()
+    )
     layer = np.dstack([colour, alpha8])
     layer[alpha8 == 0] = 0
     return layer.astype(np.uint8), under.astype(np.uint8)
