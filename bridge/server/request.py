@@ -50,8 +50,8 @@ def read_decompose(message: Message) -> Request:
     )
     chunks = picture.get("chunks")
     least = protocol.chunk_count(entry.nbytes)
-    # smaller frames are fine, but not so many that each carries next to nothing
-    if type(chunks) is not int or not least <= chunks <= 256 * least:
+    # frames may be smaller than allowed, but each carries at least a row
+    if type(chunks) is not int or not least <= chunks <= max(least, height):
         raise protocol.ProtocolError("The picture’s description and its number of pieces do not match.")
     return Request(entry, chunks)
 
