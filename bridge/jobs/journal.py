@@ -1,6 +1,7 @@
 """What must survive a crash: one SQLite table with a row for each job, written before anyone is told anything."""
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Generator
@@ -13,6 +14,8 @@ from typing import Any
 from bridge.errors import OutOfSpace, UnflattenError
 
 SCHEMA_VERSION = 1
+
+log = logging.getLogger("unflatten")
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS job (
@@ -96,21 +99,17 @@ class Journal:
     """The table. What a method wrote survives a kill −9 when it returns. Raises OutOfSpace where the disk is full."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        with _full_disk_said():
-            # NORMAL: a commit survives the process's death at once, a power cut from the next checkpoint on
-            # (WAL never tears a row). FULL would sync the disk at each progress of each job.
-            self._db.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;"
-            )
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if found > SCHEMA_VERSION:
-                raise UnflattenError(
-                    "The job journal was written by a newer Unflatten.",
-                    "Run “python3 install.py” again to update this one.",
-                )
-            self._db.execute(_TABLE)
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        """Open the table at `path`. One that is damaged is put aside: a bridge without a past is better than none."""
+        try:
+            self._db = _open(path)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise
+            log.error("the journal was damaged and is put aside")
+            for ending in ("-wal", "-shm"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+            path.replace(path.with_name(path.name + ".damaged"))
+            self._db = _open(path)
 
     def close(self) -> None:
         self._db.close()
@@ -162,6 +161,30 @@ class Journal:
             _from_row(dict(zip(names, row, strict=True)))
             for row in self._db.execute(f"SELECT {', '.join(names)} FROM job {where}", values)
         ]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        with _full_disk_said():
+            # NORMAL: a commit survives the process's death at once, a power cut from the next checkpoint on
+            # (WAL never tears a row). FULL would sync the disk at each step of each job.
+            db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;")
+            if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                damaged = sqlite3.DatabaseError()
+                damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise damaged
+            if db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION:
+                raise UnflattenError(
+                    "The job journal was written by a newer Unflatten.",
+                    "Run “python3 install.py” again to update this one.",
+                )
+            db.execute(_TABLE)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _to_row(entry: Entry) -> dict[str, object]:

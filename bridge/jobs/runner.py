@@ -74,6 +74,8 @@ class Runner:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
+        self.ended = 0
+        """How many jobs have ended since the start."""
 
     # What the doors ask
 
@@ -272,6 +274,7 @@ class Runner:
             self.spool.erase_picture(entry.id)
         log.info("job %s %s%s", entry.id, state.value, f" ({error.code})" if error else "")
         del self._jobs[entry.id]
+        self.ended += 1
         if job.leaving is not None:
             job.leaving.cancel()
         job.tell(Failed(error) if error is not None else Done(entry.report or {}))

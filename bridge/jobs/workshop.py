@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ WORKER_COMMAND = (
     "import sys; sys.path.append(sys.argv[1]); from bridge.jobs.worker import main; main(int(sys.argv[2]))",
     str(Path(__file__).parents[2]),
 )
+# On Windows the child of a process without a console gets a window of its own
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 LONGEST_LINE = 4 * 2**20
 LAST_WORDS = 256 * 1024
 CANCEL_PATIENCE = 3.0
@@ -199,6 +202,7 @@ class _Process:
                 stderr=file,
                 env=_environment(),
                 limit=LONGEST_LINE,
+                creationflags=NO_WINDOW,
             )
         log.info("worker %d started", process.pid)
         return _Process(process)

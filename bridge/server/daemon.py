@@ -36,9 +36,10 @@ LAST_WORDS_FILE = "worker.log"
 JOBS_FOLDER = "jobs"
 LONGEST_FRAME = protocol.CHUNK + 1024
 SWEEP_EVERY = 3600.0
+LOOK_EVERY = 60.0
 LAST_FRAMES = 5.0
 """Seconds that clients get to take what was finished before the connections are closed."""
-CHANGEOVER = 20.0
+CHANGEOVER = 30.0
 """Seconds to wait for a bridge that is just ending, or for one that is just starting to write its card."""
 
 log = logging.getLogger("unflatten")
@@ -73,18 +74,22 @@ def serve(
     worker: the worker's command line.
     """
     os.umask(0o077)  # the journal and its companions hold the user's words; SQLite asks nobody for their mode
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(data / LOCK_FILE)
-    other = _take(lock, data)
-    if other is not None:
-        _say(f"The bridge is already running (process {other.pid}, port {other.port}).")
-        return 0
     try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        other = _take(lock, data)
+        if other is not None:
+            _say(f"The bridge is already running (process {other.pid}, port {other.port}).")
+            return 0
         start_log(data)
         return asyncio.run(_Daemon(data, _Times(idle_exit, worker_idle, keep_days, grace, drain), worker).run())
     except UnflattenError as error:
         _say(f"{error.message} {error.hint}")
-        log.error("not started: %s", error.message)
+        log.error("not started: %s", error.code)
+        return 1
+    except OSError as error:
+        _say(f"The bridge cannot use its folder {data}: {error.strerror}.")
+        log.error("not started", exc_info=error)
         return 1
     finally:
         lock.release()
@@ -102,7 +107,10 @@ def _take(lock: FileLock, data: Path) -> protocol.Discovery | None:
             if card is not None:
                 return card
             if time.monotonic() > deadline:
-                return protocol.Discovery(0, 0, "", "", 0)
+                raise UnflattenError(
+                    "Another bridge holds the data folder, but does not answer.",
+                    "End the process named “unflatten”, or restart the computer.",
+                ) from None
             time.sleep(0.1)
 
 
@@ -188,13 +196,17 @@ class _Daemon:
             self._stop()
 
     async def _keep_house(self, runner: Runner, journal: Journal, spool: Spool) -> None:
+        """Now and then, and soon after a job has ended: a night's batch must not fill the disk by the hour."""
         while True:
+            ended = runner.ended
             try:
                 runner.write_down_again()
                 await sweep(journal, spool, days=self._times.keep_days)
             except UnflattenError as error:
                 log.warning("results could not be swept: %s", error.code)
-            await asyncio.sleep(SWEEP_EVERY)
+            swept = time.monotonic()
+            while time.monotonic() - swept < SWEEP_EVERY and runner.ended == ended:
+                await asyncio.sleep(LOOK_EVERY)
 
     async def _watch_idle(self, runner: Runner, sessions: Sessions) -> None:
         busy = time.monotonic()

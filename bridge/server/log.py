@@ -13,6 +13,9 @@ LOG_FILE = "bridge.log"
 _BYTES = 2**20
 _OLDER_FILES = 2
 
+# until there is a log to write to, nothing goes to the terminal in its stead
+logging.getLogger("unflatten").addHandler(logging.NullHandler())
+
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 

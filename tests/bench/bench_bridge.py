@@ -1,4 +1,4 @@
-"""The bridge's figures: time to start, memory when idle and after a job, and what the wire costs against a bare socket copy.
+"""The bridge's figures: time to start, memory when idle and after a job, what the wire costs beside a bare socket copy.
 
 Run: python tests/bench/bench_bridge.py [--rounds N]. The splitter is the tests' trial backend, whose own time (and the
 finish's) is taken off.
@@ -92,7 +92,7 @@ def socket_copy(up: int, down: int) -> float:
 
 
 def split(client: Client, picture: np.ndarray) -> tuple[float, float, int]:
-    """Seconds from trigger to last layer, those of them that were the splitter's and finish's own, and bytes of layers."""
+    """Seconds from trigger to last layer, those that were the splitter's and finish's own, and bytes of layers."""
     began = time.monotonic()
     job = client.start(picture, settings={"num_layers": LAYERS})
     last = began
@@ -121,9 +121,8 @@ def main() -> None:
             process.wait()
         process, card, _ = start(Path(folder) / "bridge")
         time.sleep(1)
-        print(
-            f"start → first client greeted   median {statistics.median(starts):.2f} s of {rounds} (worst {max(starts):.2f})"
-        )
+        median, worst = statistics.median(starts), max(starts)
+        print(f"start → first client greeted   median {median:.2f} s of {rounds} (worst {worst:.2f})")
         print(f"idle                           {pss(process):.1f} MB PSS")
 
         picture = noise(WIDTH, HEIGHT)

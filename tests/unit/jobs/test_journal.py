@@ -104,6 +104,24 @@ def test_a_newer_journal_is_left_alone(tmp_path: Path) -> None:
         Journal(path)
 
 
+@pytest.mark.parametrize("damage", ["not a database", "torn"])
+def test_a_damaged_journal_is_put_aside(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "journal.sqlite"
+    if damage == "torn":
+        journal = Journal(path)
+        for number in range(300):
+            journal.add(entry(number))
+        journal.close()
+        whole = path.read_bytes()
+        path.write_bytes(whole[:4096] + bytes(range(256)) * 32 + whole[12_288:])
+    else:
+        path.write_bytes(b"no database at all " * 300)
+    fresh = Journal(path)
+    assert fresh.ids() == set()
+    fresh.add(entry())
+    assert path.with_name("journal.sqlite.damaged").exists()
+
+
 # Results and how long they are kept
 
 

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import Bridge, Start, wait_for
+from trial import bridge as trial_bridge
 from trial.client import new_job, noise
 
 from bridge import protocol
@@ -205,3 +208,19 @@ def test_a_killed_client_leaves_a_job_that_ends(start: Start) -> None:
     assert bridge.process.wait(20) == 0
     assert time.monotonic() - began < 15
     assert set(states(bridge.data).values()) == {"cancelled"}
+
+
+def test_a_damaged_journal_does_not_keep_the_bridge_from_starting(start: Start) -> None:
+    first = start()
+    first.stop()
+    (first.data / "journal.sqlite").write_bytes(b"torn by a power cut " * 400)
+    with start().client() as client:
+        assert client.split(noise(64, 64)).kinds()[-1] == "done"
+
+
+def test_a_folder_that_cannot_be_used_is_said_in_a_sentence(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_text("a file where the folder should be")
+    tried = subprocess.run([sys.executable, trial_bridge.__file__, str(data), "{}"], capture_output=True, text=True)
+    assert tried.returncode == 1
+    assert str(data) in tried.stdout and "Traceback" not in tried.stdout + tried.stderr
