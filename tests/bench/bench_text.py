@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.backends.builtin.saliency import salience
 from bridge.backends.builtin.text import TextLayer, find_text
 from tests.bench import posters, scenes
 
@@ -28,11 +29,7 @@ def cases(width: int, only: str | None, seed: int | None, megapixels: float) -> 
         for poster in posters.POSTERS:
             if only is None or only in poster.name:
                 made = posters.make(poster, width)
-                truth = [
-                    (line.text, rgba[..., 3] / np.float32(255))
-                    for line, rgba in zip(poster.lines, made.lines, strict=True)
-                ]
-                yield poster.name, poster.ground_kind, made.flat, truth, made.ground
+                yield poster.name, poster.ground_kind, made.flat, made.texts, made.ground
         return
     for scene in scenes.scenes(seed=seed, size=megapixels, only=only):
         words = [
@@ -82,13 +79,14 @@ def main() -> None:
     parse.add_argument("--only")
     parse.add_argument("--sheets", type=Path)
     parse.add_argument("--scenes", type=int, metavar="SEED")
+    parse.add_argument("--protect", action="store_true", help="let print on objects stay with them")
     parse.add_argument("--megapixels", type=float, default=1.0)
     args = parse.parse_args()
     found: dict[str, list[float]] = {}
     false = 0
     for name, kind, picture, truth, ground in cases(args.width, args.only, args.scenes, args.megapixels):
         wall, cpu = time.perf_counter(), time.process_time()
-        layers = find_text(picture, seed=1)
+        layers = find_text(picture, protect=salience(picture) if args.protect else None)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         shape = picture.shape[:2]
         alphas = [full(layer, shape) for layer in layers]
@@ -110,6 +108,8 @@ def main() -> None:
             args.sheets.mkdir(parents=True, exist_ok=True)
             sheet(picture, layers, args.sheets / f"{name}.png")
     for kind, scores in found.items():
+        if not scores:
+            continue
         print(
             f"{kind:14} lines {len(scores):3}  mean soft IoU {np.mean(scores):.3f}  least {min(scores):.3f}  over .9 {np.mean(np.array(scores) > 0.9):.0%}"
         )

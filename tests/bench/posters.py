@@ -36,6 +36,7 @@ class Line:
     angle: float = 0.0
     outline: Rgb | None = None
     shadow: bool = False
+    goes_on: bool = False  # one paragraph, and so one layer, with the line before
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,15 @@ class Poster:
     ground: Ground
     lines: tuple[Line, ...]
     aspect: float = 0.72
-    stays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Made:
-    """flat (H, W, 3) uint8; ground (H, W, 3) uint8; lines: each line's (H, W, 4) uint8."""
+    """flat (H, W, 3) uint8; ground (H, W, 3) uint8; texts: the words and the alpha (H, W) 0…1 of each text layer."""
 
     flat: NDArray[np.uint8]
     ground: NDArray[np.uint8]
-    lines: list[NDArray[np.uint8]]
+    texts: list[tuple[str, NDArray[np.float32]]]
 
 
 @lru_cache
@@ -170,14 +170,22 @@ def make(poster: Poster, width: int) -> Made:
     for rgba in lines:
         alpha = rgba[..., 3:].astype(np.float32) / 255
         out = out * (1 - alpha) + rgba[..., :3] * alpha
-    return Made(np.rint(out).astype(np.uint8), ground, lines)
+    texts: list[tuple[str, NDArray[np.float32]]] = []
+    for line, rgba in zip(poster.lines, lines, strict=True):
+        alpha = rgba[..., 3].astype(np.float32) / 255
+        if line.goes_on:
+            words, before = texts.pop()
+            texts.append((f"{words}\n{line.text}", np.maximum(before, alpha)))
+        else:
+            texts.append((line.text, alpha))
+    return Made(np.rint(out).astype(np.uint8), ground, texts)
 
 
 WHITE, BLACK, RED, BLUE, GOLD = (255, 255, 255), (15, 15, 18), (200, 40, 45), (30, 60, 150), (250, 200, 60)
 SMALL_PRINT = (
     Line("The gallery is open from ten to six every", 0.1, 0.42, 0.022, "DejaVuSerif", BLACK),
-    Line("day but Monday. Children under twelve come", 0.1, 0.45, 0.022, "DejaVuSerif", BLACK),
-    Line("in free, and so does everyone on Sundays.", 0.1, 0.48, 0.022, "DejaVuSerif", BLACK),
+    Line("day but Monday. Children under twelve come", 0.1, 0.45, 0.022, "DejaVuSerif", BLACK, goes_on=True),
+    Line("in free, and so does everyone on Sundays.", 0.1, 0.48, 0.022, "DejaVuSerif", BLACK, goes_on=True),
 )
 
 POSTERS = (

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bridge.backends.builtin.ink import Strokes, find_strokes
 from bridge.backends.builtin.matting import grow, shrink
 from bridge.backends.builtin.ocr import Quad, ReadLine
+from bridge.backends.builtin.shadow import cast
 from bridge.backends.builtin.spread import spread
 
 Rgb = NDArray[np.uint8]
@@ -53,7 +54,7 @@ def cut_lettering(rgb: Rgb, line: ReadLine, others: Sequence[ReadLine] = ()) -> 
         return None
 
     _, reach, taken = _zones(crop.shape[:2], quad, near, line.height)
-    alpha, ink = _matte(crop, strokes, reach, taken, 1 / scale)
+    alpha, ink = _matte(crop, strokes, reach, taken, 1 / scale, line.height)
     return _cropped(alpha, ink, place[1].start, place[0].start)
 
 
@@ -93,7 +94,9 @@ def _grown(quad: Quad, by: float) -> Quad:
     return quad + np.float32([-across - down, across - down, across + down, -across + down])
 
 
-def _matte(crop: Floats, strokes: Strokes, reach: Mask, taken: Mask, scale: float) -> tuple[Floats, Floats]:
+def _matte(
+    crop: Floats, strokes: Strokes, reach: Mask, taken: Mask, scale: float, height: float
+) -> tuple[Floats, Floats]:
     """Alpha and ink at full resolution of strokes found at 1/scale of it.
 
     Only a band around the strokes' edges is unknown. In it, ink is what the nearest solid strokes are and ground what the
@@ -114,9 +117,11 @@ def _matte(crop: Floats, strokes: Strokes, reach: Mask, taken: Mask, scale: floa
     alpha[core] = 1
     alpha[~edge | ~reach] = 0
     alpha = _snapped(alpha)
-    if strokes.halo is None:
-        return alpha, ink
-    return _with_halo(crop, alpha, ink, ground, strokes, reach, taken)
+    if strokes.halo is not None:
+        return _with_halo(crop, alpha, ink, ground, strokes, reach, taken)
+    if strokes.shadow is not None:
+        return _over_shadow(alpha, ink, cast(alpha, strokes.shadow, height), reach)
+    return alpha, ink
 
 
 def _between(crop: Floats, ground: Floats, ink: Floats) -> Floats:
@@ -153,8 +158,19 @@ def _with_halo(
     thin = (np.abs(change) / np.maximum(room, 1)).max(-1)
     thin = np.where(halo & reach & (thin > 1.5 / 255), thin.clip(0, 1), 0).astype(np.float32)
     tint = np.clip(free + change / np.maximum(thin, 1e-3)[..., None], 0, 255)
-    whole = alpha + (1 - alpha) * thin
-    mixed = (ink * alpha[..., None] + tint * ((1 - alpha) * thin)[..., None]) / np.maximum(whole, 1e-6)[..., None]
+    return _over(alpha, ink, thin, tint)
+
+
+def _over_shadow(alpha: Floats, ink: Floats, shadow: Floats, reach: Mask) -> tuple[Floats, Floats]:
+    thin = np.where(reach & (shadow > 1.5 / 255), shadow, 0).astype(np.float32)
+    return _over(alpha, ink, thin, np.zeros_like(ink))
+
+
+def _over(alpha: Floats, ink: Floats, thin: Floats, tint: Floats) -> tuple[Floats, Floats]:
+    """Strokes over a thin layer, as one layer."""
+    below = (1 - alpha) * thin
+    whole = alpha + below
+    mixed = (ink * alpha[..., None] + tint * below[..., None]) / np.maximum(whole, 1e-6)[..., None]
     return whole, np.where(thin[..., None] > 0, mixed, ink).astype(np.float32)
 
 

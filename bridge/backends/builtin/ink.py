@@ -1,6 +1,7 @@
 """Which pixels around a line of text are its strokes: colours that the ground beside it lacks, proved by reading them."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -10,6 +11,7 @@ from scipy.ndimage import uniform_filter
 
 from bridge.backends.builtin.matting import grow, shrink
 from bridge.backends.builtin.ocr import Quad, score_reading, straighten
+from bridge.backends.builtin.shadow import Shadow, find_shadow
 from bridge.backends.builtin.spread import spread
 
 Floats = NDArray[np.float32]
@@ -26,7 +28,7 @@ class Strokes:
     """A line's strokes.
 
     body: (h, w) bool; ink: (h, w, 3) float32 0…255, their colours; halo: (h, w) bool, strokes with their shadow or glow, if
-    they have one; reads: how well they read, 0…1; worth: the same, less what speaks against them.
+    they have one on an even ground; shadow: what they cast on any other; reads: how well they read, 0…1; worth: the same, less what speaks against them.
     """
 
     body: Mask
@@ -34,6 +36,7 @@ class Strokes:
     halo: Mask | None
     reads: float
     worth: float
+    shadow: Shadow | None = None
 
 
 def find_strokes(
@@ -64,9 +67,12 @@ def find_strokes(
             best = strokes
         if best.worth >= READS_WELL:
             break
-    if smooth is not None and smooth.near:
+    even = smooth is not None and smooth.near
+    if even:
         best = _by_contrast(zone, smooth, best)
-    return best if best is not None and best.worth >= STILL_READS else None
+    if best is None or best.worth < STILL_READS:
+        return None
+    return best if even else replace(best, shadow=find_shadow(crop, best.body, taken, height))
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,13 @@ class _Zone:
     quad: Quad
     text: str
 
-    @property
+    @cached_property
+    def heart(self) -> Mask:
+        """The box without its rim."""
+        size = max(1, round(0.24 * self.height)) | 1
+        return cv2.erode(self.inside.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+
+    @cached_property
     def ring(self) -> Mask:
         """The ground around the line."""
         ring = ~self.reach & ~self.taken
@@ -173,9 +185,17 @@ def _by_contrast(zone: _Zone, smooth: _Smooth, hard: Strokes | None) -> Strokes 
         if hard is None or other.worth > hard.worth + 0.05:
             hard = other
     beyond = halo & ~grow(hard.body, 2)
-    if beyond.sum() < 0.1 * hard.body.sum():
+    if beyond.sum() < 0.1 * hard.body.sum() or not _fades(halo, zone):
         return hard
     return replace(hard, halo=halo | hard.body)
+
+
+def _fades(halo: Mask, zone: _Zone) -> bool:
+    """Whether a shadow or glow is over before the strokes' reach ends; if not, it is the ground that was foretold wrong."""
+    end = zone.reach & ~shrink(zone.reach, max(1, round(0.1 * zone.height))) & ~zone.taken
+    border = np.ones_like(end)
+    border[2:-2, 2:-2] = False  # where the picture ends, too
+    return bool((halo & end).sum() < 0.02 * max(1, end.sum()) and (halo & border).sum() < 0.02 * border.sum())
 
 
 def _likely_inks(crop: Floats, inside: Mask, ring: Mask, *, most: int = 3) -> list[Floats]:
@@ -313,6 +333,10 @@ def _within(mask: Mask, zone: _Zone, *, outside: float = 0.1) -> Mask:
     beyond = np.bincount(labels[~reach], minlength=count)
     within = np.bincount(labels[inside], minlength=count)
     keep = (beyond <= outside * area) & (within > 0.5 * area)
+    # at the box's very edge lie accents and commas, which are short; what is long there is the rim of some shape
+    heart = np.bincount(labels[zone.heart], minlength=count)
+    long_ = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) > 0.6 * zone.height
+    keep &= (heart > 0.4 * area) | ~long_
     keep[0] = False
     return keep[labels] & reach
 

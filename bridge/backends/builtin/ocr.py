@@ -152,7 +152,9 @@ def _read(rgb: Rgb, quad: Quad) -> ReadLine:
             continue  # upside down is rare: tried only where nothing else could be read
         turned = np.roll(quad, -turn, axis=0)
         text, score = _recognise(straighten(rgb, turned, READ_HEIGHT))
-        if text.strip() and score > best.score + (0.1 if turn == 2 else 0.0):
+        if turn == 2 and (score < LEAST_DOUBTFUL_SCORE or len(_letters(text)) < 5):
+            continue
+        if text.strip() and score > best.score:
             best = ReadLine(text.strip(), score, turned)
     return best
 

@@ -17,8 +17,8 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 SALIENT = 0.6
-SMALL_TYPE = 0.04  # of the picture's longer side: lower lettering may be print on an object
-PRINT_SHARE = 0.15  # of its object that such print covers at most
+SMALL_TYPE = 0.07  # of the picture's longer side: lower lettering may be print on an object
+PRINT_SHARE = 0.3  # of its object that such print covers at most
 RUNNING_TEXT = 20  # letters a line, from which lines can be a paragraph
 
 
@@ -109,7 +109,7 @@ def _is_print_on_object(line: ReadLine, lines: Sequence[ReadLine], protect: Floa
     cv2.fillPoly(box, [np.rint(line.quad).astype(np.int32)], 1)
     for other in lines:
         cv2.fillPoly(words, [np.rint(other.quad).astype(np.int32)], 1)
-    reach = round(line.height)
+    reach = round(0.6 * line.height)
     left, top = np.floor(line.quad.min(0) - reach).clip(0).astype(int)
     right, bottom = np.ceil(line.quad.max(0) + reach).astype(int)
     around[top:bottom, left:right] = 1
@@ -118,7 +118,7 @@ def _is_print_on_object(line: ReadLine, lines: Sequence[ReadLine], protect: Floa
         return False
     _, labels = cv2.connectedComponents((protect > 0.5).astype(np.uint8))
     object_ = np.bincount(labels[(box > 0) & (labels > 0)], minlength=1).argmax()
-    body = (labels == object_) & (words == 0)
+    body = labels == object_
     return bool(object_ > 0 and box.sum() < PRINT_SHARE * body.sum())
 
 
