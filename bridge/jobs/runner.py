@@ -12,6 +12,7 @@ from bridge.errors import Cancelled, OutOfSpace, UnflattenError
 from bridge.jobs.events import Done, Event, Failed, LayerReady, Listener, Progressed, Stacked
 from bridge.jobs.journal import Entry, Journal, Outline, State
 from bridge.jobs.queue import Queue
+from bridge.jobs.reasons import Abandoned, Busy, CutOff, DuplicateJob, LayersGone, ShuttingDown, UnknownJob
 from bridge.jobs.spool import Spool, out_of_space
 from bridge.jobs.workshop import Workshop
 
@@ -22,18 +23,6 @@ FORGOTTEN_AFTER = 3600.0
 """Seconds after which nobody waits any more for a job that a crash cut off."""
 
 log = logging.getLogger("unflatten")
-
-
-class ShuttingDown(UnflattenError):
-    code = "shutting_down"
-    retryable = True
-
-
-class DuplicateJob(UnflattenError):
-    code = "duplicate_job"
-
-    def __init__(self) -> None:
-        super().__init__("A job with this number is already here.", "Start again.")
 
 
 def _no_listeners() -> list[Listener]:
@@ -82,16 +71,11 @@ class Runner:
     def check_open(self, job: str) -> None:
         """Raise where no new job, or not this one, is taken."""
         if self._draining:
-            raise ShuttingDown("The bridge is being stopped and takes no new pictures.", "Try again in a moment.")
+            raise ShuttingDown()
         if job in self._jobs or self._journal.get(job) is not None:
             raise DuplicateJob()
         if len(self._queue) >= MOST_WAITING:
-            raise UnflattenError(
-                f"{MOST_WAITING} pictures are waiting already.",
-                "Wait until some are done.",
-                code="busy",
-                retryable=True,
-            )
+            raise Busy(MOST_WAITING)
 
     def submit(self, entry: Entry, client: Hashable, listener: Listener) -> int:
         """Take in a job whose picture lies whole in the spool, and write it down; how many go first."""
@@ -175,7 +159,7 @@ class Runner:
                 self._expect_someone(job)
             else:
                 self._jobs[entry.id] = job
-                self._end(job, State.INTERRUPTED, _cut_off())
+                self._end(job, State.INTERRUPTED, CutOff())
 
     async def run(self) -> None:
         """Run jobs as they come, for ever."""
@@ -196,7 +180,7 @@ class Runner:
         self._draining = True
         for job_id in self._queue.order():
             self._queue.remove(job_id)
-            self._end(self._jobs[job_id], State.INTERRUPTED, _cut_off())
+            self._end(self._jobs[job_id], State.INTERRUPTED, CutOff())
         try:
             await asyncio.wait_for(self._idle.wait(), deadline)
         except TimeoutError:
@@ -313,8 +297,7 @@ class Runner:
 
     def _expect_someone(self, job: _Job) -> None:
         if not job.listeners and job.leaving is None:
-            nobody = Cancelled("Stopped: nobody was there any more to take the layers.", "Start again.")
-            job.leaving = asyncio.get_running_loop().call_later(self._grace, self.cancel, job.entry.id, nobody)
+            job.leaving = asyncio.get_running_loop().call_later(self._grace, self.cancel, job.entry.id, Abandoned())
 
     def _layer(self, entry: Entry, index: int) -> LayerReady:
         assert entry.layers is not None
@@ -324,19 +307,12 @@ class Runner:
         """Tell of a job that has ended."""
         entry = self._unwritten.get(job_id) or self._journal.get(job_id)
         if entry is None:
-            raise UnflattenError(
-                "The bridge does not know this job: its result was erased, or it never arrived whole.",
-                "Start again.",
-                code="unknown_job",
-            )
+            raise UnknownJob()
         if entry.state is not State.DONE or entry.layers is None:
-            listener(job_id, Failed(entry.error or _cut_off()))
+            listener(job_id, Failed(entry.error or CutOff()))
             return
         if not all(self.spool.has_layer(job_id, index, each.nbytes) for index, each in enumerate(entry.layers)):
-            listener(
-                job_id,
-                Failed(UnflattenError("The job's layers are no longer on the disk.", "Start again.", code="gone")),
-            )
+            listener(job_id, Failed(LayersGone()))
             return
         listener(job_id, Stacked(entry.width, entry.height, entry.layers))
         for index in range(len(entry.layers)):
@@ -345,19 +321,10 @@ class Runner:
         listener(job_id, Done(entry.report or {}))
 
 
-def _cut_off() -> UnflattenError:
-    return UnflattenError(
-        "The bridge was stopped before the picture was split.",
-        "Start again: nothing in the document was changed.",
-        code="interrupted",
-        retryable=True,
-    )
-
-
 def _ending(job: _Job, error: Exception) -> tuple[State, UnflattenError]:
     """How a job ended that raised `error`: a worker killed for a cancel is a cancel, not a crash."""
     if job.interrupted:
-        return State.INTERRUPTED, _cut_off()
+        return State.INTERRUPTED, CutOff()
     if job.why_cancelled is not None:
         return State.CANCELLED, job.why_cancelled
     if isinstance(error, UnflattenError):

@@ -22,24 +22,21 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from bridge.errors import UnflattenError, WorkerDied
-from bridge.jobs.spool import PICTURE, out_of_space, write_layer
+from bridge.jobs.spool import PICTURE, out_of_space
+from bridge.jobs.writing import Writing
 
 if TYPE_CHECKING:
     from bridge.decompose import Step
-    from bridge.picture import Picture, Pixels
+    from bridge.picture import Picture
 
 Message = dict[str, Any]
 
 NICENESS = 5
 """Krita's own brush strokes go first."""
-WRITERS = 2
-"""Layers written at a time: the file system's part is a copy in memory, which two cores do in half the time."""
 PACE_RANGE = (0.2, 5.0)
 
 
@@ -84,7 +81,7 @@ class Worker:
         os._exit(0)  # the bridge is gone or wants no more: not a moment longer, whatever runs
 
     def _tell(self, event: str, **fields: object) -> None:
-        line = json.dumps({"event": event, **fields}, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps({"event": event, **fields}, ensure_ascii=False, default=_plain).encode() + b"\n"
         with self._telling:
             try:
                 self._events.write(line)
@@ -123,20 +120,20 @@ class Worker:
             for step in run_local(
                 picture, settings, name, cancelled=lambda: job in self._cancelled, handle=order.get("handle")
             ):
-                self._report(job, writing, step, estimated * self._pace - (time.monotonic() - began))
+                self._report(job, writing, step, Clock(estimated * self._pace, time.monotonic() - began))
         if estimated > 0:
             low, high = PACE_RANGE
             self._pace = min(max((time.monotonic() - began) / estimated, low), high)
 
-    def _report(self, job: str, writing: "Writing", step: "Step", seconds_left: float) -> None:
+    def _report(self, job: str, writing: Writing, step: "Step", clock: "Clock") -> None:
         from bridge.backends.base import Handle, Progress
         from bridge.decompose import Finished, Planned
 
         match step:
             case Progress(stage, number, steps):
-                # past its estimate, a job's end is anyone's guess: then no time is told
-                left = {"seconds_left": round(seconds_left, 1)} if seconds_left > 0 else {}
-                self._tell("progress", job=job, stage=stage, step=number, steps=steps, **left)
+                left = clock.left(number, steps)
+                known = {} if left is None else {"seconds_left": round(left, 1)}
+                self._tell("progress", job=job, stage=stage, step=number, steps=steps, **known)
             case Handle(text):
                 self._go.clear()
                 self._tell("handle", job=job, text=text)
@@ -166,6 +163,11 @@ class Worker:
             self._tell("error", id=order["id"], **describe(error))
 
 
+def _plain(value: Any) -> object:
+    """A numpy number as Python's own: splitters compute rectangles and figures with arrays."""
+    return value.item()
+
+
 def map_picture(folder: Path, width: int, height: int) -> "Picture":
     """The job's picture, mapped read-only: no copy, and no backend can change it under the exactness."""
     import numpy as np
@@ -181,39 +183,17 @@ def map_picture(folder: Path, width: int, height: int) -> "Picture":
     return Picture(np.frombuffer(mapped, np.uint8).reshape(height, width, 4))
 
 
-class Writing:
-    """Writes a job's finished layers beside each other: the first is on its way to Krita while the last is written.
+class Clock(NamedTuple):
+    """Seconds that a job was estimated to take, and those that it has taken."""
 
-    `whole` is called with a layer's index once its file is, from the thread that wrote it.
-    """
+    estimated: float
+    taken: float
 
-    def __init__(self, folder: Path, whole: Callable[[int], None]) -> None:
-        self._folder = folder
-        self._whole = whole
-        self._pool = ThreadPoolExecutor(WRITERS, "writing")
-        self._writes: list[Future[None]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # A job that failed must not be told of a layer after its end.
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def add(self, index: int, pixels: "Pixels") -> None:
-        """Begin to write a layer."""
-        self._writes.append(self._pool.submit(self._write, index, pixels))
-
-    def finish(self) -> None:
-        """Wait until every layer lies whole on the disk. Raises OutOfSpace."""
-        for write in self._writes:
-            write.result()
-
-    def _write(self, index: int, pixels: "Pixels") -> None:
-        import numpy as np
-
-        write_layer(self._folder, index, np.ascontiguousarray(pixels).reshape(-1).data)
-        self._whole(index)
+    def left(self, step: int, steps: int) -> float | None:
+        """Seconds left after `step` of `steps`. Past the estimate: as many for each as so far."""
+        if self.taken < self.estimated:
+            return self.estimated - self.taken
+        return self.taken * (steps - step) / step if 0 < step < steps else None
 
 
 def describe(error: Exception) -> dict[str, object]:

@@ -11,7 +11,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from bridge import __version__, protocol
 from bridge.errors import Cancelled, UnflattenError
 from bridge.jobs.events import Done, Event, Failed, LayerReady, Progressed, Stacked
-from bridge.jobs.runner import DuplicateJob, Runner
+from bridge.jobs.reasons import DuplicateJob
+from bridge.jobs.runner import Runner
 from bridge.server import request
 from bridge.server.outbox import Outbox
 from bridge.server.upload import Upload

@@ -12,6 +12,7 @@ from trial.bridge import WORKER
 from trial.client import noise
 
 from bridge.jobs.spool import PICTURE, layer_path
+from bridge.jobs.worker import Clock
 from bridge.jobs.workshop import WORKER_COMMAND
 
 ORDER = {"do": "run", "job": "j", "width": 32, "height": 32, "backend": "trial", "handle": None}
@@ -46,6 +47,13 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.close()
         return self.process.wait(seconds)
+
+
+def test_the_time_left_is_the_estimates_then_the_steps() -> None:
+    assert Clock(estimated=10, taken=4).left(1, 6) == 6
+    assert Clock(estimated=10, taken=12).left(2, 6) == 24
+    assert Clock(estimated=10, taken=12).left(0, 1) is None
+    assert Clock(estimated=10, taken=12).left(6, 6) is None
 
 
 @pytest.fixture

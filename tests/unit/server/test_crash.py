@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import Bridge, Start, wait_for
 from trial import bridge as trial_bridge
 from trial.client import new_job, noise
+from trial.running import Bridge, Starter, wait_for
 
 from bridge import protocol
 
@@ -84,7 +84,7 @@ def test_a_killed_bridge_takes_its_worker_along(bridge: Bridge) -> None:
     assert alive == []
 
 
-def test_a_job_cut_off_is_run_again_and_can_be_fetched(start: Start) -> None:
+def test_a_job_cut_off_is_run_again_and_can_be_fetched(start: Starter) -> None:
     first = start()
     picture = noise(64, 64)
     with first.client() as client:
@@ -100,7 +100,7 @@ def test_a_job_cut_off_is_run_again_and_can_be_fetched(start: Start) -> None:
         assert np.array_equal(np.concatenate([result.layers[each] for each in (1, 2, 3, 4)]), picture)
 
 
-def test_a_done_job_can_be_fetched_after_a_kill(start: Start) -> None:
+def test_a_done_job_can_be_fetched_after_a_kill(start: Starter) -> None:
     first = start()
     with first.client() as client:
         job = client.start(noise(64, 64))
@@ -114,7 +114,7 @@ def test_a_done_job_can_be_fetched_after_a_kill(start: Start) -> None:
     assert all(np.array_equal(after.layers[index], pixels) for index, pixels in before.layers.items())
 
 
-def test_a_job_that_was_cut_off_twice_is_not_run_a_third_time(start: Start) -> None:
+def test_a_job_that_was_cut_off_twice_is_not_run_a_third_time(start: Starter) -> None:
     job = new_job()
     for attempt in range(2):
         bridge = start()
@@ -131,7 +131,7 @@ def test_a_job_that_was_cut_off_twice_is_not_run_a_third_time(start: Start) -> N
         assert error["code"] == "interrupted" and error["hint"]
 
 
-def test_what_was_half_written_is_never_shown(start: Start) -> None:
+def test_what_was_half_written_is_never_shown(start: Starter) -> None:
     first = start()
     whole, torn, old = new_job(), new_job(), new_job()
     with first.client() as client:
@@ -158,7 +158,7 @@ def test_what_was_half_written_is_never_shown(start: Start) -> None:
     assert ends == {whole: "done", torn: "gone", old: "interrupted", unfinished: "unknown_job"}
 
 
-def test_a_job_of_yesterday_is_not_taken_up_again(start: Start) -> None:
+def test_a_job_of_yesterday_is_not_taken_up_again(start: Starter) -> None:
     first = start()
     with first.client() as client:
         job = client.start(noise(64, 64), prompt="slow 60")
@@ -180,7 +180,7 @@ def test_a_remote_handle_is_written_down_before_anyone_waits_on_it(shared_bridge
     assert result.kinds()[-1] == "done"
 
 
-def test_a_stale_card_and_lock_do_not_keep_a_bridge_from_starting(start: Start) -> None:
+def test_a_stale_card_and_lock_do_not_keep_a_bridge_from_starting(start: Starter) -> None:
     first = start()
     kill(first)
     assert protocol.Discovery.read(first.data) is not None
@@ -190,7 +190,7 @@ def test_a_stale_card_and_lock_do_not_keep_a_bridge_from_starting(start: Start) 
         assert client.greeting["type"] == "welcome"
 
 
-def test_a_data_folder_that_was_emptied_is_made_anew(start: Start) -> None:
+def test_a_data_folder_that_was_emptied_is_made_anew(start: Starter) -> None:
     first = start()
     first.stop()
     shutil.rmtree(first.data)
@@ -198,7 +198,7 @@ def test_a_data_folder_that_was_emptied_is_made_anew(start: Start) -> None:
         assert client.split(noise(64, 64)).kinds()[-1] == "done"
 
 
-def test_a_killed_client_leaves_a_job_that_ends(start: Start) -> None:
+def test_a_killed_client_leaves_a_job_that_ends(start: Starter) -> None:
     bridge = start(grace=0.5, idle_exit=2, worker_idle=0.5)
     client = bridge.client()
     client.start(noise(64, 64), prompt="slow 3600")
@@ -210,7 +210,7 @@ def test_a_killed_client_leaves_a_job_that_ends(start: Start) -> None:
     assert set(states(bridge.data).values()) == {"cancelled"}
 
 
-def test_a_damaged_journal_does_not_keep_the_bridge_from_starting(start: Start) -> None:
+def test_a_damaged_journal_does_not_keep_the_bridge_from_starting(start: Starter) -> None:
     first = start()
     first.stop()
     (first.data / "journal.sqlite").write_bytes(b"torn by a power cut " * 400)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Bridge, Start, wait_for
 from trial.client import Result, new_job, noise
+from trial.running import Bridge, Starter, wait_for
 
 from bridge import protocol
 
@@ -51,7 +51,7 @@ def assert_works_again(bridge: Bridge) -> None:
         assert client.split(noise(64, 64)).kinds()[-1] == "done"
 
 
-def test_a_picture_that_cannot_fit_is_refused_before_its_bytes(start: Start, small_disk: Path) -> None:
+def test_a_picture_that_cannot_fit_is_refused_before_its_bytes(start: Starter, small_disk: Path) -> None:
     bridge = start(small_disk / "data")
     with bridge.client() as client:
         client.ask(job := new_job(), 3000, 3000)
@@ -61,7 +61,7 @@ def test_a_picture_that_cannot_fit_is_refused_before_its_bytes(start: Start, sma
     assert_works_again(bridge)
 
 
-def test_pictures_on_their_way_count_before_their_bytes_are_there(start: Start, small_disk: Path) -> None:
+def test_pictures_on_their_way_count_before_their_bytes_are_there(start: Starter, small_disk: Path) -> None:
     """Two that fit one by one do not fit together."""
     bridge = start(small_disk / "data")
     with bridge.client() as one, bridge.client() as two:
@@ -76,7 +76,7 @@ def test_pictures_on_their_way_count_before_their_bytes_are_there(start: Start, 
         assert two.split(noise(2000, 1300)).kinds()[-1] == "done"
 
 
-def test_the_disk_fills_while_the_picture_arrives(start: Start, small_disk: Path) -> None:
+def test_the_disk_fills_while_the_picture_arrives(start: Starter, small_disk: Path) -> None:
     bridge = start(small_disk / "data")
     picture = noise(2000, 2700)
     with bridge.client() as client:
@@ -93,7 +93,7 @@ def test_the_disk_fills_while_the_picture_arrives(start: Start, small_disk: Path
     assert_works_again(bridge)
 
 
-def test_the_disk_fills_before_the_layers_are_written(start: Start, small_disk: Path) -> None:
+def test_the_disk_fills_before_the_layers_are_written(start: Starter, small_disk: Path) -> None:
     bridge = start(small_disk / "data")
     with bridge.client() as client:
         job = client.start(noise(1500, 1500), prompt="slow 1")
@@ -104,7 +104,7 @@ def test_the_disk_fills_before_the_layers_are_written(start: Start, small_disk: 
     assert_works_again(bridge)
 
 
-def test_the_disk_fills_to_the_last_byte(start: Start, small_disk: Path) -> None:
+def test_the_disk_fills_to_the_last_byte(start: Starter, small_disk: Path) -> None:
     """Not even the journal has room: the job ends all the same, and its end is written down when there is."""
     bridge = start(small_disk / "data")
     with bridge.client() as client:
@@ -128,14 +128,14 @@ def limit_files(nbytes: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, nbytes))
 
 
-def test_a_picture_over_the_file_size_limit(start: Start) -> None:
+def test_a_picture_over_the_file_size_limit(start: Starter) -> None:
     bridge = start(preexec=limit_files(2 * MIB))
     with bridge.client() as client:
         assert_told_and_clean(bridge, client.split(noise(1000, 1000)))
         assert client.split(noise(300, 300)).kinds()[-1] == "done"
 
 
-def test_a_journal_over_the_file_size_limit_ends_nothing_but_its_jobs(start: Start) -> None:
+def test_a_journal_over_the_file_size_limit_ends_nothing_but_its_jobs(start: Starter) -> None:
     bridge = start(preexec=limit_files(128 * 1024))
     codes: list[str] = []
     with bridge.client() as client:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Bridge, Start, wait_for
 from trial import bridge as trial_bridge
 from trial.client import new_job, noise
+from trial.running import Bridge, Starter, wait_for
 from websockets.exceptions import ConnectionClosed
 
 from bridge import protocol
@@ -78,7 +78,7 @@ def test_no_other_address_of_this_computer_answers(shared_bridge: Bridge) -> Non
             pass
 
 
-def test_the_system_picks_the_port(start: Start, tmp_path: Path) -> None:
+def test_the_system_picks_the_port(start: Starter, tmp_path: Path) -> None:
     ports = {start(tmp_path / name).card.port for name in ("a", "b", "c")}
     assert len(ports) == 3
 
@@ -118,7 +118,7 @@ def test_the_token_opens_every_door(shared_bridge: Bridge) -> None:
     assert knock(card, "GET", protocol.PATH, good(card) + UPGRADE)[0] == 101
 
 
-def test_the_token_has_256_bits_and_is_new_each_time(start: Start) -> None:
+def test_the_token_has_256_bits_and_is_new_each_time(start: Starter) -> None:
     tokens = set[str]()
     for _ in range(2):
         bridge = start()
@@ -204,7 +204,7 @@ def test_the_card_is_private_and_goes_with_the_bridge(bridge: Bridge) -> None:
     assert not path.exists()
 
 
-def test_the_card_is_never_seen_half_written(start: Start, tmp_path: Path) -> None:
+def test_the_card_is_never_seen_half_written(start: Starter, tmp_path: Path) -> None:
     """Renamed into place, not written there: whoever holds the old file open still reads the old card."""
     data = tmp_path / "data"
     data.mkdir()
@@ -358,7 +358,7 @@ def test_sigterm_lets_the_running_job_end_and_takes_no_new_one(bridge: Bridge) -
         assert bridge.process.wait(15) == 0
 
 
-def test_sigterm_waits_no_longer_than_the_deadline_and_leaves_no_child(start: Start) -> None:
+def test_sigterm_waits_no_longer_than_the_deadline_and_leaves_no_child(start: Starter) -> None:
     bridge = start(drain=1)
     with bridge.client() as client:
         running = client.start(noise(64, 64), prompt="deaf 60")
@@ -385,7 +385,7 @@ def test_shutdown_by_request_is_as_orderly(bridge: Bridge) -> None:
     assert not (bridge.data / protocol.DISCOVERY_FILE).exists()
 
 
-def test_a_new_bridge_can_start_while_the_old_one_drains(start: Start) -> None:
+def test_a_new_bridge_can_start_while_the_old_one_drains(start: Starter) -> None:
     old = start()
     with old.client() as client:
         job = client.start(noise(64, 64), prompt="slow 2")
@@ -402,13 +402,13 @@ def test_a_new_bridge_can_start_while_the_old_one_drains(start: Start) -> None:
 # 10
 
 
-def test_an_idle_bridge_ends_by_itself(start: Start) -> None:
+def test_an_idle_bridge_ends_by_itself(start: Starter) -> None:
     bridge = start(idle_exit=1)
     assert bridge.process.wait(15) == 0
     assert not (bridge.data / protocol.DISCOVERY_FILE).exists()
 
 
-def test_a_client_or_a_job_keeps_the_bridge_from_ending(start: Start) -> None:
+def test_a_client_or_a_job_keeps_the_bridge_from_ending(start: Starter) -> None:
     bridge = start(idle_exit=1)
     with bridge.client() as client:
         time.sleep(2.5)

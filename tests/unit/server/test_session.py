@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 import pytest
-from conftest import Bridge, Start, wait_for
 from trial.client import Message, Result, new_job, noise
+from trial.running import Bridge, Starter, wait_for
 
 from bridge import protocol
 from bridge.settings import Settings
@@ -46,9 +46,11 @@ def test_a_picture_comes_back_as_exact_layers(shared_bridge: Bridge) -> None:
 
 def test_progress_tells_the_stage_and_the_seconds_left(shared_bridge: Bridge) -> None:
     with shared_bridge.client() as client:
-        told = [each for each in client.split(noise(64, 64)).messages if each["type"] == "progress"]
-    assert [each["stage"] for each in told][:2] == ["Beginning", "Cutting"]
+        result = client.split(noise(64, 64), prompt="slow 0.3")
+    told = [each for each in result.messages if each["type"] == "progress"]
+    assert (told[0]["stage"], told[0]["step"], told[0]["steps"]) == ("Beginning", 1, 2)
     assert 0 < told[0]["seconds_left"] <= 20
+    assert told[-1]["stage"] == "Making the layers exact"
 
 
 def test_the_seed_is_drawn_where_none_is_set(shared_bridge: Bridge) -> None:
@@ -210,6 +212,7 @@ def test_a_worker_that_does_not_heed_a_cancel_is_replaced(bridge: Bridge) -> Non
         job = client.start(noise(64, 64), prompt="deaf 60")
         wait_for(lambda: client.hear()["type"] == "progress")
         [deaf] = bridge.children()
+        time.sleep(1)  # past the look-up after its first step, and deaf from here on
         client.say("cancel", job=job)
         assert client.finish(job).last("error")["code"] == "cancelled"
         deaf.wait(5)
@@ -278,7 +281,7 @@ def test_attach_brings_only_what_is_lacking(shared_bridge: Bridge) -> None:
         assert sorted(result.layers) == [1, 3, 4] and result.kinds()[0] == "stack"
 
 
-def test_a_job_that_nobody_comes_back_for_makes_room(start: Start) -> None:
+def test_a_job_that_nobody_comes_back_for_makes_room(start: Starter) -> None:
     bridge = start(grace=1)
     client = bridge.client()
     job = client.start(noise(64, 64), prompt="slow 3600")
@@ -313,7 +316,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(shared_bridge: Bridge) -> N
 # Life of the worker and of results
 
 
-def test_the_worker_stays_warm_then_rests(start: Start) -> None:
+def test_the_worker_stays_warm_then_rests(start: Starter) -> None:
     bridge = start(worker_idle=1.5)
     assert bridge.children() == []
     with bridge.client() as client:
@@ -325,7 +328,7 @@ def test_the_worker_stays_warm_then_rests(start: Start) -> None:
         assert client.split(noise(64, 64)).kinds()[-1] == "done"
 
 
-def test_results_are_erased_after_their_days(start: Start) -> None:
+def test_results_are_erased_after_their_days(start: Starter) -> None:
     bridge = start()
     with bridge.client() as client:
         job = client.start(noise(64, 64))

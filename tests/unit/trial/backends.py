@@ -76,6 +76,6 @@ def _bands(picture: Picture, count: int) -> Iterator[DraftLayer]:
     back[..., 3] = 255
     yield DraftLayer(Layer("Background", back, kind="background"), width, height)
     edges = np.linspace(0, height, count + 1).astype(int)
-    for number, (top, bottom) in enumerate(pairwise(edges.tolist()), 1):
-        if bottom > top:
+    for number, (top, bottom) in enumerate(pairwise(edges), 1):
+        if bottom > top:  # `top` stays a number of numpy's, as real splitters hand them over
             yield DraftLayer(Layer(f"Band {number}", view[top:bottom].copy(), top=top), width, height)
