@@ -1,7 +1,8 @@
 """Takes many pictures apart without a window: kritarunner -s unflatten.batch -f run -- IN… --out DIR
 
-The lone -- is needed: without it kritarunner takes --out for an option of its own, and stops. IN is a picture, a folder or a pattern; each becomes a layered .kra in DIR. What is done and unchanged is skipped, a bad
-file does not stop the others, and the exit code is the number of files that failed (at most 100).
+The lone -- is needed: without it kritarunner takes --out for an option of its own, and stops. IN is a picture, a
+folder or a pattern; each becomes a layered .kra in DIR. What is done and unchanged is skipped, a bad file does not stop
+the others, and the exit code is the number of files that failed (at most 100).
 """
 
 from __future__ import annotations

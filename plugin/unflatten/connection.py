@@ -7,7 +7,6 @@ traceback would keep Krita's objects alive after Krita has freed them.
 from __future__ import annotations
 
 import queue
-import struct
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,18 +15,19 @@ from typing import Any, Union
 
 from . import protocol
 from .launch import Installation, Trouble, ensure
-from .pixels import BYTES_PER_PIXEL, swap_red_and_blue
-from .vendor.websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
-from .vendor.websockets.sync.client import ClientConnection, connect
+from .pixels import BYTES_PER_PIXEL, is_opaque, swap_red_and_blue
+from .wire import Gone, Refused, Stopped, Wire
+from .wire import Pixels as Piece
 
 VERSION = "0.1.0"
 
 # The thread may be this many events (of at most a chunk of pixels each) ahead of the canvas.
 _AHEAD = 16
+# A piece with the begun row before it, however wide the picture.
+_ROOM = protocol.CHUNK + 2**18
 _LISTEN = 0.1
-_GONE = (OSError, EOFError, ConnectionClosed, InvalidHandshake, InvalidMessage)
 # Answers to `attach` which say that the bridge has nothing of the job, so that it can only be given again.
-_FORGOTTEN = ("unknown_job", "interrupted")
+_FORGOTTEN = ("unknown_job", "interrupted", "gone")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Request:
     backend: str = ""
     batch: bool = False
 
+    @property
+    def strips(self) -> int:
+        return -(-self.height // self.strip)
+
     def header(self, job: str) -> str:
         picture = {
             "width": self.width,
@@ -52,7 +56,7 @@ class Request:
             "depth": "U8",
             "profile": self.profile,
             "dpi": self.dpi,
-            "chunks": -(-self.height // self.strip),
+            "chunks": self.strips,
             "view_chunks": 0,
         }
         fields: dict[str, Any] = {"settings": self.settings, "document": self.document, "picture": picture}
@@ -77,7 +81,7 @@ class Pixels:
         with self._arrival:
             while len(self.strips) <= number:
                 if stopped():
-                    raise Trouble("Cancelled.", code="cancelled")
+                    raise Stopped
                 self._arrival.wait(_LISTEN)
             return self.strips[number]
 
@@ -102,22 +106,29 @@ class PlannedLayer:
 
 @dataclass(frozen=True)
 class Outline:
-    """The stack to come, back to front."""
+    """The stack to come, back to front. opaque: whether the picture is, everywhere."""
 
     layers: tuple[PlannedLayer, ...]
+    opaque: bool
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Whole rows of layer `index`, in Krita's order of channels. last: with these the layer is complete."""
+    """Whole rows of layer `index`, in Krita's order of channels, at the start of `buffer`.
+
+    The buffer is lent: Connection.take_back wants it when the rows are written.
+    """
 
     index: int
     left: int
     top: int
     width: int
     height: int
-    pixels: bytearray
-    last: bool
+    buffer: bytearray
+
+    @property
+    def size(self) -> int:
+        return self.width * self.height * BYTES_PER_PIXEL
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,9 @@ class Connection(threading.Thread):
         self._request = request
         self._pixels = pixels
         self._stopping = threading.Event()
+        self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._job = ""
+        self._opaque = True
         self._sent = False
         self._accepted = False
         self._outline: Outline | None = None
@@ -155,9 +168,15 @@ class Connection(threading.Thread):
         """Cancel the job, if there still is one, and end the thread. Returns at once."""
         self._stopping.set()
 
+    def take_back(self, rows: Rows) -> None:
+        """Use the buffer of rows that are written once more: fresh memory costs more than the pixels' whole way."""
+        self._buffers.put(rows.buffer)
+
     def run(self) -> None:
         try:
             self._carry()
+        except Stopped:
+            return
         except Trouble as trouble:
             self._emit(Failed(trouble.message, trouble.hint, trouble.code))
         except protocol.ProtocolError as error:
@@ -169,11 +188,11 @@ class Connection(threading.Thread):
         """Twice at most: when the bridge goes away in the middle, it is started again and taken up where it was."""
         try:
             self._converse()
-        except _GONE:
+        except Gone:
             self._emit(Stage("The bridge went away: starting it again"))
             try:
                 self._converse()
-            except _GONE:
+            except Gone:
                 raise Trouble(
                     "The bridge stopped while the layers were being made.",
                     "Your picture is unchanged. Try again; if it happens again, run “unflatten doctor” in a terminal.",
@@ -181,76 +200,51 @@ class Connection(threading.Thread):
                 ) from None
 
     def _converse(self) -> None:
-        with self._door() as door:
-            try:
-                self._greet(door)
-                if self._accepted:
-                    have = sorted(self._have)
-                    door.send(protocol.encode("attach", job=self._job, have=have))
-                else:
-                    self._submit(door)
-                self._listen(door)
-            except Trouble as trouble:
-                if trouble.code == "cancelled":
-                    self._take_leave(door)
-                else:
-                    raise
+        wire = self._connect()
+        try:
+            self._greet(wire)
+            if self._accepted:
+                wire.send_text(protocol.encode("attach", job=self._job, have=sorted(self._have)))
+            else:
+                self._submit(wire)
+            self._listen(wire)
+        except Stopped:
+            self._take_leave(wire)
+        finally:
+            wire.close()
 
-    def _door(self) -> ClientConnection:
+    def _connect(self) -> Wire:
         card = ensure(self._installation, self._stopping.is_set, lambda: self._emit(Stage("Starting the bridge")))
         try:
-            # No keep-alive pings: while Krita holds Python's lock for one of its long calls nobody could answer them.
-            return connect(
-                f"ws://127.0.0.1:{card.port}{protocol.PATH}",
-                additional_headers={"Authorization": f"Bearer {card.token}"},
-                compression=None,
-                proxy=None,
-                max_size=protocol.CHUNK + 2**16,
-                max_queue=8,
-                open_timeout=20,
-                ping_interval=None,
-                close_timeout=1,
-            )
-        except InvalidStatus as error:
+            return Wire(card.port, card.token, self._stopping.is_set)
+        except Refused as refused:
             raise Trouble(
-                f"The bridge refused the plugin (answer {error.response.status_code}).",
+                f"The bridge refused the plugin (answer {refused}).",
                 "Restart Krita. If that does not help, run “python3 install.py” again.",
                 "refused",
             ) from None
 
-    def _greet(self, door: ClientConnection) -> None:
-        door.send(protocol.encode("hello", protocol=protocol.VERSION, client="krita", version=VERSION))
-        welcome = self._message(door)
+    def _greet(self, wire: Wire) -> None:
+        wire.send_text(protocol.encode("hello", protocol=protocol.VERSION, client="krita", version=VERSION))
+        welcome = self._message(wire)
         problem = protocol.version_problem(welcome.get("protocol"))
         if problem:
             raise Trouble(problem, code="protocol")
 
-    def _submit(self, door: ClientConnection) -> None:
+    def _submit(self, wire: Wire) -> None:
         self._job = uuid.uuid4().hex
         self._emit(Stage("Sending the picture"))
-        try:
-            door.send(self._request.header(self._job))
-            for number in range(-(-self._request.height // self._request.strip)):
-                strip = self._pixels.get(number, self._stopping.is_set)
-                _send_bytes(door, swap_red_and_blue(memoryview(strip)))
-            self._sent = True
-        except _GONE:
-            self._reason(door)
-            raise
+        wire.send_text(self._request.header(self._job))
+        for number in range(self._request.strips):
+            strip = bytearray(self._pixels.get(number, self._stopping.is_set))
+            swap_red_and_blue(strip, len(strip))
+            wire.send_bytes(strip)
+            self._opaque = self._opaque and is_opaque(strip)
+        self._sent = True
 
-    def _reason(self, door: ClientConnection) -> None:
-        """Raise what the bridge said before it shut the door on a picture that it would not take."""
-        try:
-            while True:
-                message = protocol.decode(str(door.recv(timeout=1)), protocol.SERVER_MESSAGES)
-                if message["type"] == "error":
-                    raise _trouble(message)
-        except (TimeoutError, protocol.ProtocolError, *_GONE):
-            return
-
-    def _listen(self, door: ClientConnection) -> None:
+    def _listen(self, wire: Wire) -> None:
         while True:
-            message = self._message(door)
+            message = self._message(wire)
             kind = message["type"]
             if kind == "accepted":
                 self._accepted = True
@@ -262,18 +256,18 @@ class Connection(threading.Thread):
             elif kind == "stack":
                 self._plan(message)
             elif kind == "layer":
-                self._receive(door, message)
+                self._receive(wire, message)
             elif kind == "done":
                 self._emit(Done(message["report"]))
                 return
             elif kind == "error" and message["code"] in _FORGOTTEN and self._outline is None:
-                self._submit(door)
+                self._submit(wire)
             elif kind == "error":
                 raise _trouble(message)
 
     def _plan(self, message: dict[str, Any]) -> None:
         layers = tuple(PlannedLayer(str(layer["name"]), _rect(layer["rect"])) for layer in message["layers"])
-        outline = Outline(layers)
+        outline = Outline(layers, self._opaque)
         if self._outline is None:
             self._outline = outline
             self._emit(outline)
@@ -281,32 +275,44 @@ class Connection(threading.Thread):
             # Taken up again after a crash, the job came out otherwise: its layers do not belong with those we have.
             raise Trouble("The bridge stopped while the layers were arriving.", "Try again.", "connection")
 
-    def _receive(self, door: ClientConnection, message: dict[str, Any]) -> None:
+    def _receive(self, wire: Wire, message: dict[str, Any]) -> None:
         """Hand on a layer in runs of whole rows, as they come."""
         index = message["index"]
         left, top, width, height = _rect(message["rect"])
         stride = width * BYTES_PER_PIXEL
-        pending = bytearray()
-        row = 0
+        row, begun = 0, b""  # begun: the first bytes of a row whose rest is in the next piece
         for _ in range(message["chunks"]):
-            data = self._next(door)
-            if isinstance(data, str):
+            piece = wire.receive()
+            if not isinstance(piece, Piece):
                 raise protocol.ProtocolError("Text arrived where a layer's pixels were due.")
-            pending += data
-            rows = min(len(pending) // stride, height - row)
+            size = len(begun) + piece.size
+            buffer = self._buffer(size)
+            view = memoryview(buffer)
+            view[: len(begun)] = begun
+            wire.read_into(view[len(begun) : size])
+            rows = size // stride
+            begun = bytes(view[rows * stride : size])
+            view.release()
+            if row + rows > height:
+                break
             if rows:
-                whole = memoryview(pending)[: rows * stride]
-                pixels = swap_red_and_blue(whole)
-                whole.release()
-                del pending[: rows * stride]
+                swap_red_and_blue(buffer, rows * stride)
+                self._emit(Rows(index, left, top + row, width, rows, buffer))
                 row += rows
-                self._emit(Rows(index, left, top + row - rows, width, rows, pixels, row == height))
-        if row != height or pending:
+        if row != height or begun:
             raise protocol.ProtocolError("A layer arrived with a wrong number of pixels.")
         self._have.add(index)
 
-    def _message(self, door: ClientConnection) -> dict[str, Any]:
-        data = self._next(door)
+    def _buffer(self, size: int) -> bytearray:
+        """A buffer of `size` bytes or more."""
+        try:
+            buffer = self._buffers.get_nowait()
+        except queue.Empty:
+            buffer = bytearray()
+        return buffer if len(buffer) >= size else bytearray(max(size, min(_ROOM, 2 * size)))
+
+    def _message(self, wire: Wire) -> dict[str, Any]:
+        data = wire.receive()
         if not isinstance(data, str):
             raise protocol.ProtocolError("Pixels arrived that belong to no layer.")
         message = protocol.decode(data, protocol.SERVER_MESSAGES)
@@ -314,20 +320,12 @@ class Connection(threading.Thread):
             raise _trouble(message)
         return message
 
-    def _next(self, door: ClientConnection) -> str | bytes:
-        while not self._stopping.is_set():
-            try:
-                return door.recv(timeout=_LISTEN)
-            except TimeoutError:
-                continue
-        raise Trouble("Cancelled.", code="cancelled")
-
-    def _take_leave(self, door: ClientConnection) -> None:
+    def _take_leave(self, wire: Wire) -> None:
         """Cancel the job. Before the picture is whole there is none yet: leaving is enough."""
         try:
             if self._sent:
-                door.send(protocol.encode("cancel", job=self._job))
-        except _GONE:
+                wire.send_text(protocol.encode("cancel", job=self._job))
+        except Gone:
             return
 
     def _emit(self, event: Event) -> None:
@@ -337,24 +335,6 @@ class Connection(threading.Thread):
                 return
             except queue.Full:
                 continue
-
-
-def _send_bytes(door: ClientConnection, data: bytearray) -> None:
-    """One binary frame with a masking key of zero.
-
-    A client must mask what it sends, which is meant for proxies on the way. Over the loopback there are none, a key of
-    zero is as legal as any, and masking with it changes nothing: no 35 ms for each 8 MiB in pure Python.
-    """
-    size = len(data)
-    if size < 126:
-        header = struct.pack("!BBxxxx", 0x82, 0x80 | size)
-    elif size < 2**16:
-        header = struct.pack("!BBHxxxx", 0x82, 0x80 | 126, size)
-    else:
-        header = struct.pack("!BBQxxxx", 0x82, 0x80 | 127, size)
-    with door.protocol_mutex:
-        door.socket.sendall(header)
-        door.socket.sendall(data)
 
 
 def _rect(value: Sequence[int]) -> tuple[int, int, int, int]:

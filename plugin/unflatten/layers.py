@@ -16,6 +16,37 @@ class Vanished(Exception):
     """The group is no longer in the document: the artist undid it or deleted it."""
 
 
+class Scratch:
+    """A small document with the colours of the canvas, in which a group is built where nobody sees it.
+
+    Every addChildNode is an undo step, so the group comes into the artist's document as one duplicate. Making and
+    closing a document each take Krita some time: both happen while nobody waits for them.
+    """
+
+    def __init__(self, canvas: Canvas) -> None:
+        document = canvas.document
+        self._document = Krita.instance().createDocument(
+            16, 16, "", document.colorModel(), document.colorDepth(), document.colorProfile(), document.resolution()
+        )
+        self._document.setBatchmode(True)
+
+    def group(self, title: str, names: Sequence[str], covers: bool) -> Any:
+        """A hidden group of empty paint layers, bottom to top, that belongs to no document yet."""
+        group = self._document.createGroupLayer(title)
+        group.setVisible(False)
+        if covers:
+            # “Copy” replaces what lies below, transparency included, so the original layers can stay visible.
+            group.setBlendingMode("copy")
+        self._document.rootNode().addChildNode(group, None)
+        for name in names:
+            group.addChildNode(self._document.createNode(name, "paintlayer"), None)
+        return group.duplicate()
+
+    def close(self) -> None:
+        self._document.setModified(False)
+        self._document.close()
+
+
 class WaitingGroup:
     """A hidden group of empty layers on top of the document, filled row by row, then shown.
 
@@ -23,10 +54,11 @@ class WaitingGroup:
     `setPixelData` is an undo step in Krita: the one step is the group's arrival, and a redo brings back what it became.
     """
 
-    def __init__(self, canvas: Canvas, names: Sequence[str], covers: bool) -> None:
+    def __init__(self, canvas: Canvas, scratch: Scratch, names: Sequence[str], covers: bool) -> None:
         """Put the group into the document. covers: keep what lies below from showing through clear places."""
         self._canvas = canvas
-        group = _arrive(canvas, f"Unflattened {canvas.name}", names, covers)
+        group = scratch.group(f"Unflattened {canvas.name}", names, covers)
+        canvas.document.rootNode().addChildNode(group, None)
         self._id = group.uniqueId()
         self._layers = [layer.uniqueId() for layer in group.childNodes()]
 
@@ -36,7 +68,9 @@ class WaitingGroup:
         if layer is None:
             raise Vanished
         # Krita silently skips a short buffer; the connection hands on whole rows only.
-        layer.setPixelData(QByteArray(rows.pixels), rows.left, rows.top, rows.width, rows.height)
+        pixels = QByteArray(rows.buffer)
+        pixels.truncate(rows.size)
+        layer.setPixelData(pixels, rows.left, rows.top, rows.width, rows.height)
 
     def show(self) -> None:
         """Show the filled group. Raises Vanished."""
@@ -50,7 +84,11 @@ class WaitingGroup:
         document.setModified(True)
 
     def take_back(self) -> None:
-        """Remove the group again, by undoing its arrival where that is the last thing that was done."""
+        """Remove the group again, by undoing its arrival where that is the last thing that was done.
+
+        Not in the same turn of the event loop as its arrival: Krita's window has not heard of the group by then, and
+        crashes when it hears of its end first.
+        """
         app = Krita.instance()
         document = self._canvas.document
         if _group(document, self._id) is None:
@@ -73,31 +111,6 @@ class WaitingGroup:
         if group is None:
             raise Vanished
         return group
-
-
-def _arrive(canvas: Canvas, title: str, names: Sequence[str], covers: bool) -> Any:
-    """Every addChildNode is an undo step: the group is built in a scratch document and its duplicate added in one."""
-    document = canvas.document
-    # The scratch document's size does not matter to its empty layers: small, it costs nothing.
-    scratch = Krita.instance().createDocument(
-        16, 16, "", document.colorModel(), document.colorDepth(), document.colorProfile(), document.resolution()
-    )
-    scratch.setBatchmode(True)
-    try:
-        group = scratch.createGroupLayer(title)
-        group.setVisible(False)
-        if covers:
-            # “Copy” replaces what lies below, transparency included, so the original layers can stay visible.
-            group.setBlendingMode("copy")
-        scratch.rootNode().addChildNode(group, None)
-        for name in names:
-            group.addChildNode(scratch.createNode(name, "paintlayer"), None)
-        duplicate = group.duplicate()
-        document.rootNode().addChildNode(duplicate, None)
-    finally:
-        scratch.setModified(False)
-        scratch.close()
-    return duplicate
 
 
 def _group(document: Any, unique_id: Any) -> Any:

@@ -10,17 +10,14 @@ BYTES_PER_PIXEL = 4
 _PIECE = 64 * BYTES_PER_PIXEL
 
 
-def swap_red_and_blue(data: Bytes) -> bytearray:
-    """`data` with the first and third byte of every pixel exchanged: Krita's order from the wire's, and back."""
-    swapped = bytearray(data)
-    swapped[0::4], swapped[2::4] = swapped[2::4], swapped[0::4]
-    return swapped
+def swap_red_and_blue(data: bytearray, size: int) -> None:
+    """Exchange the first and third byte of every pixel in the first `size` bytes: Krita's order and the wire's."""
+    data[0:size:4], data[2:size:4] = data[2:size:4], data[0:size:4]
 
 
-def is_opaque(data: Bytes) -> bool:
+def is_opaque(data: Union[bytes, bytearray]) -> bool:
     """Whether every pixel's alpha is full."""
-    alpha = bytes(data[3::4])
-    return alpha.count(255) == len(alpha)
+    return data[3::4].count(255) * BYTES_PER_PIXEL == len(data)
 
 
 @dataclass

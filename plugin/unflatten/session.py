@@ -17,8 +17,8 @@ from typing import Any
 from .canvas import Canvas, Reading
 from .connection import Connection, Done, Failed, Outline, Pixels, Request, Rows, Stage
 from .launch import Installation, Trouble
-from .layers import Vanished, WaitingGroup
-from .pixels import Difference, is_opaque
+from .layers import Scratch, Vanished, WaitingGroup
+from .pixels import Difference
 
 BUDGET = 0.04
 
@@ -67,6 +67,7 @@ class Session:
         self.report: dict[str, Any] = {}
         self._on_stage = on_stage
         self._installation = installation
+        self._scratch: Scratch | None = None
         self._group: WaitingGroup | None = None
         self._pixels = Pixels()
         request = Request(
@@ -124,7 +125,9 @@ class Session:
     def _journey(self) -> Iterator[None]:
         """The whole way. Each yield lets Krita live; whoever resumes has looked after the document first."""
         yield from self._read()
-        yield from self._receive()
+        self._scratch = Scratch(self.canvas)
+        yield
+        yield from self._receive(self._scratch)
         if self._group is None:
             raise Trouble("The bridge sent no layers.", "Try again.")
         changed = Difference()
@@ -161,7 +164,7 @@ class Session:
                 self._pixels.add(strip)
             yield
 
-    def _receive(self) -> Iterator[None]:
+    def _receive(self, scratch: Scratch) -> Iterator[None]:
         """What the bridge says, until it is done."""
         while True:
             end = time.monotonic() + BUDGET
@@ -174,19 +177,18 @@ class Session:
                     self._on_stage(event)
                 elif isinstance(event, Outline):
                     self._on_stage(Stage("Filling the layers"))
-                    self._group = WaitingGroup(self.canvas, [layer.name for layer in event.layers], self._is_clear())
+                    names = [layer.name for layer in event.layers]
+                    self._group = WaitingGroup(self.canvas, scratch, names, covers=not event.opaque)
+                    break
                 elif isinstance(event, Rows) and self._group is not None:
                     self._group.write(event)
+                    self._connection.take_back(event)
                 elif isinstance(event, Done):
                     self.report = event.report
                     return
                 elif isinstance(event, Failed):
                     raise Trouble(event.message, event.hint, event.code)
             yield
-
-    def _is_clear(self) -> bool:
-        """Whether the picture has transparency anywhere."""
-        return not all(is_opaque(memoryview(strip)) for strip in self._pixels.strips)
 
     def _compare(self, difference: Difference) -> Iterator[None]:
         """The projection now with the picture that was sent."""
@@ -216,9 +218,11 @@ class Session:
         self._connection.stop()
         if outcome.ending is not Ending.DONE and self._group is not None and self.canvas.is_open():
             self._group.take_back()
+        if self._scratch is not None:
+            self._scratch.close()
         # The picture need not wait in memory until Python tidies up.
         self._pixels = Pixels()
-        self._group = None
+        self._scratch = self._group = None
 
 
 def _compare_slowly(difference: Difference, one: bytes, other: bytes) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """A bridge that the plugin in the tests' Krita finds or starts."""
 
 import json
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +49,12 @@ class Bridge:
         _, alive = psutil.wait_procs(processes, timeout=15)
         for process in alive:
             process.kill()
+
+
+def scripted_python(folder: Path) -> Path:
+    """A program for the plugin to start in place of Python: “python -m bridge.cli serve” with the scripted worker."""
+    program = folder / "python"
+    bridge = Path(__file__).with_name("scripted_bridge.py")
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{bridge}"\n')
+    program.chmod(0o755)
+    return program

@@ -2,13 +2,11 @@
 
 import os
 import shutil
-import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bridges import Bridge
+from bridges import Bridge, scripted_python
 from window import Krita, Screen, missing_programs
 
 from installer.environment import Environment
@@ -53,11 +51,7 @@ def builtin_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]
 def scripted_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     """The real bridge with jobs of a known length, started by the plugin when it is needed."""
     folder = tmp_path_factory.mktemp("scripted")
-    python = folder / "python"
-    # The plugin runs “python -m bridge.cli serve”; this program does the same with the scripted worker.
-    python.write_text(f"#!/bin/sh\nexec {sys.executable} {HERE / 'scripted_bridge.py'}\n")
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    bridge = Bridge(python, folder / "data")
+    bridge = Bridge(scripted_python(folder), folder / "data")
     bridge.data.mkdir()
     bridge.script()
     yield bridge

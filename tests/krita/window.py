@@ -104,7 +104,9 @@ class Krita:
             with door.makefile("rb") as answers:
                 line = answers.readline()
         if not line:
-            raise AssertionError(f"Krita went away during {step}: {self.log.read_text(errors='replace')[-2000:]}")
+            self._process.wait(20)
+            last = self.log.read_text(errors="replace")[-6000:]
+            raise AssertionError(f"Krita went away ({self._process.returncode}) during {step}: {last}")
         answer = json.loads(line)
         if "error" in answer:
             raise AssertionError(answer["error"])

@@ -1,5 +1,6 @@
 """A test-only plugin: answers calls on a local socket, each a function of `steps` run on Krita's main thread."""
 
+import faulthandler
 import json
 import os
 import traceback
@@ -14,6 +15,8 @@ class Driver(Extension):
     """One JSON line in, {"step", "arguments"}; one JSON line out, {"value"} or {"error"}."""
 
     def setup(self):
+        # Where a crash comes from stands in the log.
+        faulthandler.enable()
         self._server = QLocalServer(self)
         self._server.newConnection.connect(self._accept)
         self._server.listen(os.environ["UNFLATTEN_DRIVER_SOCKET"])

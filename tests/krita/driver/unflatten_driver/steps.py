@@ -1,12 +1,13 @@
 """What the tests may ask of a running Krita. Every step runs on the main thread and returns something JSON can hold."""
 
 import re
-import time
 
 import krita as krita_module
 from krita import Krita
-from PyQt5.QtCore import QByteArray, Qt, QTimer
+from PyQt5.QtCore import QByteArray, QTimer
 from PyQt5.QtWidgets import QApplication, QLabel, QPushButton
+
+from . import timing
 
 windows = []
 _documents = {}
@@ -188,6 +189,11 @@ def running():
     raise LookupError("The plugin is not loaded.")
 
 
+def undo(name):
+    trigger("edit_undo")
+    _documents[name].waitForDone()
+
+
 def undo_state():
     """Whether there is something to undo and to redo."""
     return [Krita.instance().action(each).isEnabled() for each in ("edit_undo", "edit_redo")]
@@ -230,41 +236,27 @@ def floating_messages():
     ]
 
 
-# How long the main thread is held.
+# Times.
+
+_timing = []
 
 
-class Gaps:
-    """A 10 ms timer that remembers when it fired late."""
-
-    def __init__(self):
-        self._timer = QTimer()
-        self._timer.setTimerType(Qt.PreciseTimer)
-        self._timer.timeout.connect(self._tick)
-        self.late = []
-        self._last = time.perf_counter()
-        self._timer.start(10)
-
-    def _tick(self):
-        now = time.perf_counter()
-        if now - self._last > 0.05:
-            self.late.append([round(self._last, 4), round((now - self._last) * 1000)])
-        self._last = now
-
-    def stop(self):
-        self._timer.stop()
-        return self.late
+def time_next_session():
+    """Watch from now on, and press the action."""
+    _timing.append(timing.Timing())
+    trigger("unflatten_image")
 
 
-_gaps = []
+def timed():
+    """What was seen; None while the session still runs."""
+    result = _timing[-1].finish()
+    if result is not None:
+        _timing.pop()
+    return result
 
 
-def watch_gaps():
-    _gaps.append(Gaps())
-
-
-def late_ticks():
-    """Gaps of more than 50 ms since watch_gaps(): when, and how many milliseconds."""
-    return _gaps.pop().stop()
+def time_the_floor(name, layers):
+    return timing.floor(_documents[name], layers)
 
 
 # The API.
