@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import Cancelled, UnflattenError, WorkerDied
+from bridge.jobs.memory import give_back_memory
 
 Message = dict[str, Any]
 
@@ -47,6 +48,7 @@ class Workshop:
         self._stopping = False
         self._questions = itertools.count()
         self._rest: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Future[None] | None = None
 
     @property
     def state(self) -> str:
@@ -150,6 +152,8 @@ class Workshop:
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.end()
+        if self._ending is not None:
+            await self._ending
 
     async def _ready(self) -> "_Process":
         self._stay()
@@ -174,8 +178,12 @@ class Workshop:
             self._rest_later()
         elif self._job is None and self._worker is not None:
             worker, self._worker = self._worker, None
-            task = asyncio.ensure_future(worker.end())
-            task.add_done_callback(lambda _: log.info("worker %d rests", worker.pid))
+            self._ending = asyncio.ensure_future(self._let_go(worker))
+
+    async def _let_go(self, worker: "_Process") -> None:
+        await worker.end()
+        give_back_memory()
+        log.info("worker %d rests", worker.pid)
 
 
 class _Process:
