@@ -91,7 +91,7 @@ def _main_window() -> Any:
 
 def _complain(outcome: Outcome) -> None:
     """Show what went wrong before there was a session."""
-    window = ProgressWindow(_main_window(), "cannot start", lambda: None)
+    window = ProgressWindow(_main_window(), "", lambda: None)
     window.show_outcome(outcome)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ _AHEAD = 16
 # A piece with the begun row before it, however wide the picture.
 _ROOM = protocol.CHUNK + 2**18
 _LISTEN = 0.1
+# Seconds for a bridge that is there, but does not say welcome.
+_PATIENCE = 10.0
 # Answers to `attach` which say that the bridge has nothing of the job, so that it can only be given again.
 _FORGOTTEN = ("unknown_job", "interrupted", "gone")
 
@@ -200,9 +203,8 @@ class Connection(threading.Thread):
                 ) from None
 
     def _converse(self) -> None:
-        wire = self._connect()
+        wire = self._enter()
         try:
-            self._greet(wire)
             if self._accepted:
                 wire.send_text(protocol.encode("attach", job=self._job, have=sorted(self._have)))
             else:
@@ -212,6 +214,25 @@ class Connection(threading.Thread):
             self._take_leave(wire)
         finally:
             wire.close()
+
+    def _enter(self) -> Wire:
+        """A wire on which the bridge has said welcome.
+
+        A bridge that was killed still takes connections for a moment, and one that starts may still be in its way.
+        """
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                wire = self._connect()
+                try:
+                    self._greet(wire)
+                    return wire
+                except BaseException:
+                    wire.close()
+                    raise
+            except Gone:
+                if time.monotonic() > end or self._stopping.wait(_LISTEN):
+                    raise
 
     def _connect(self) -> Wire:
         card = ensure(self._installation, self._stopping.is_set, lambda: self._emit(Stage("Starting the bridge")))
@@ -235,11 +256,12 @@ class Connection(threading.Thread):
         self._job = uuid.uuid4().hex
         self._emit(Stage("Sending the picture"))
         wire.send_text(self._request.header(self._job))
+        buffer = bytearray()
         for number in range(self._request.strips):
-            strip = bytearray(self._pixels.get(number, self._stopping.is_set))
-            swap_red_and_blue(strip, len(strip))
-            wire.send_bytes(strip)
-            self._opaque = self._opaque and is_opaque(strip)
+            buffer[:] = memoryview(self._pixels.get(number, self._stopping.is_set))
+            swap_red_and_blue(buffer, len(buffer))
+            wire.send_bytes(buffer)
+            self._opaque = self._opaque and is_opaque(buffer)
         self._sent = True
 
     def _listen(self, wire: Wire) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .connection import Stage
-from .qt import QDialog, QDialogButtonBox, QLabel, QProgressBar, Qt, QVBoxLayout
+from .qt import QDialog, QDialogButtonBox, QLabel, QPoint, QProgressBar, Qt, QVBoxLayout
 from .session import Outcome
+
+_OFFSET = (80, 140)
 
 
 class ProgressWindow(QDialog):
@@ -22,11 +24,14 @@ class ProgressWindow(QDialog):
         self._cancel = cancel
         self._running = True
         self.setObjectName("unflatten_progress")
-        self.setWindowTitle(f"Unflatten – {document}")
+        self.setWindowTitle(f"Unflatten – {document}" if document else "Unflatten")
         self.setModal(False)
         # It must not take the keyboard from the canvas.
         self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating, True)
         self.setMinimumWidth(380)
+        if parent is not None:
+            # Beside the picture's middle, which the artist looks at.
+            self.move(parent.frameGeometry().topLeft() + QPoint(*_OFFSET))
         self._text = QLabel("Reading the picture", self)
         self._text.setWordWrap(True)
         self._bar = QProgressBar(self)

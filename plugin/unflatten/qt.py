@@ -9,11 +9,11 @@ except ImportError:
     MAJOR = 5
 
 if MAJOR >= 6:
-    from PyQt6.QtCore import QByteArray, QCoreApplication, QObject, Qt, QTimer
+    from PyQt6.QtCore import QByteArray, QCoreApplication, QPoint, Qt, QTimer
     from PyQt6.QtGui import QIcon
     from PyQt6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QVBoxLayout
 else:
-    from PyQt5.QtCore import QByteArray, QCoreApplication, QObject, Qt, QTimer
+    from PyQt5.QtCore import QByteArray, QCoreApplication, QPoint, Qt, QTimer
     from PyQt5.QtGui import QIcon
     from PyQt5.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QVBoxLayout
 
@@ -25,7 +25,7 @@ __all__ = [
     "QDialogButtonBox",
     "QIcon",
     "QLabel",
-    "QObject",
+    "QPoint",
     "QProgressBar",
     "QTimer",
     "QVBoxLayout",

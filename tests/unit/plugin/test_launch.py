@@ -1,0 +1,79 @@
+"""Finding the bridge, starting it, and saying in a sentence why it cannot be."""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plugin(assembled: Path) -> None:
+    """Makes `unflatten` importable."""
+
+
+def card(folder: Path, port: int) -> None:
+    told = {"port": port, "pid": os.getpid(), "token": "0" * 64, "version": "0", "started": 0}
+    (folder / "bridge.json").write_text(json.dumps(told))
+
+
+def test_a_card_counts_only_while_its_port_answers(tmp_path: Path) -> None:
+    from unflatten.launch import running
+
+    assert running(tmp_path) is None
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        card(tmp_path, port)
+        found = running(tmp_path)
+        assert found is not None and found.port == port
+    # The process that the card names (this one) is alive, but nothing listens any more.
+    assert running(tmp_path) is None
+
+
+def test_the_bridge_sees_nothing_of_kritas_own_python_and_libraries() -> None:
+    from unflatten.launch import clean_environment
+
+    krita = {
+        "HOME": "/home/artist",
+        "APPDIR": "/tmp/.mount_krita",
+        "PATH": os.pathsep.join(["/tmp/.mount_krita/usr/bin", "/usr/bin"]),
+        "PYTHONPATH": "/tmp/.mount_krita/python",
+        "PYTHONHOME": "/tmp/.mount_krita/usr",
+        "LD_LIBRARY_PATH": "/tmp/.mount_krita/usr/lib",
+        "DYLD_LIBRARY_PATH": "/Applications/krita.app",
+        "QT_PLUGIN_PATH": "/tmp/.mount_krita/plugins",
+        "SSL_CERT_FILE": "/tmp/.mount_krita/cert.pem",
+    }
+    assert clean_environment(krita) == {"HOME": "/home/artist", "APPDIR": "/tmp/.mount_krita", "PATH": "/usr/bin"}
+
+
+def test_a_bridge_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
+    from unflatten.launch import Installation, Trouble, ensure
+
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('No module named bridge')\n")
+    program.chmod(0o755)
+    started: list[bool] = []
+    with pytest.raises(Trouble) as trouble:
+        ensure(Installation(str(program), tmp_path / "data"), lambda: False, lambda: started.append(True))
+    assert started == [True]
+    assert "could not start" in trouble.value.message
+    assert "No module named bridge" in trouble.value.hint
+
+
+def test_a_missing_program_is_told_in_a_sentence(tmp_path: Path) -> None:
+    from unflatten.launch import Installation, Trouble, start
+
+    with pytest.raises(Trouble, match="not where it was installed"):
+        start(Installation(str(tmp_path / "no-python"), tmp_path / "data"))
+
+
+def test_the_installation_is_read_from_beside_the_plugin(assembled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unflatten.launch import Installation
+
+    monkeypatch.delenv("UNFLATTEN_HOME", raising=False)
+    assert Installation.read().data == assembled / "data"
+    monkeypatch.setenv("UNFLATTEN_HOME", "/elsewhere")
+    assert Installation.read().data == Path("/elsewhere")
