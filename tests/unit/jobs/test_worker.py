@@ -3,10 +3,12 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from trial.bridge import WORKER
 from trial.client import noise
@@ -70,6 +72,24 @@ def test_it_ends_when_its_pipe_is_closed_even_in_the_middle_of_work(folder: Path
     began = time.monotonic()
     assert worker.leave() == 0
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's promise is Linux's")
+def test_it_ends_with_its_parent_even_while_its_pipe_is_held_open_elsewhere(folder: Path) -> None:
+    start = "import os, subprocess, sys; subprocess.run([*sys.argv[1:], str(os.getpid())])"
+    reading, writing = os.pipe()
+    parent = subprocess.Popen([sys.executable, "-c", start, *WORKER], stdin=reading, stdout=subprocess.PIPE, text=True)
+    try:
+        order = {**ORDER, "folder": str(folder), "settings": {"prompt": "deaf 60"}}
+        os.write(writing, json.dumps(order).encode() + b"\n")
+        assert parent.stdout is not None and json.loads(parent.stdout.readline())["event"] == "taken"
+        [worker] = psutil.Process(parent.pid).children()
+        parent.kill()
+        parent.wait(5)
+        _, alive = psutil.wait_procs([worker], 3)
+        assert alive == []
+    finally:
+        os.close(writing), os.close(reading)
 
 
 def test_a_layer_is_told_of_only_when_its_file_is_whole(folder: Path) -> None:

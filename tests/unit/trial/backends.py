@@ -55,7 +55,9 @@ class Trial:
             case "print":
                 print(settings.prompt, flush=True)
                 print(settings.prompt, file=sys.stderr, flush=True)
-                logging.getLogger("some.library").error("read %s", settings.prompt)
+                library = logging.getLogger("some.library")
+                library.addHandler(logging.StreamHandler(sys.__stderr__))
+                library.error("read %s", settings.prompt)
             case "remote":
                 yield Handle("remote-7")
                 with closing(sqlite3.connect(f"file:{argument}?mode=ro", uri=True)) as journal:
