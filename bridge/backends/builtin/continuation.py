@@ -18,6 +18,7 @@ Bools = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 Point = NDArray[np.float64]
 
+SMALLEST = 24  # pixels; smaller even areas are specks
 BORDER = -1  # beyond the canvas, where any region may end
 ONE_SIDED = 3.0  # what joining ends that share one region costs more than the same bend between equal ones
 
@@ -51,7 +52,7 @@ def _nearest(labels: Labels) -> tuple[Labels, Floats]:
     return np.where(seeds, labels, names[blob]), distance.astype(np.float32)
 
 
-def even_regions(picture: Floats, known: Bools, *, evenness: float = 5.0, smallest: int = 24) -> Regions | None:
+def even_regions(picture: Floats, known: Bools, *, evenness: float = 3.0, smallest: int = SMALLEST) -> Regions | None:
     """Areas of slowly changing colour in `picture` (h, w, 3) 0…255; None where there is no such area.
 
     evenness: the most that colours of one area may differ within 3×3 pixels, raised with the picture's own grain.
@@ -62,7 +63,7 @@ def even_regions(picture: Floats, known: Bools, *, evenness: float = 5.0, smalle
     span = (cv2.dilate(calm, square).astype(np.int16) - cv2.erode(calm, square)).max(-1)
     grain = float(np.median(span[known])) if known.any() else 255.0
     inside = cv2.erode(known.astype(np.uint8), square, borderValue=1) > 0
-    flat = inside & (span <= min(evenness + 1.5 * grain, 3 * evenness))
+    flat = inside & (span <= min(evenness + 1.5 * grain, 5 * evenness))
     count, blobs, stats, _ = cv2.connectedComponentsWithStats(flat.astype(np.uint8), connectivity=4)
     large = stats[:, cv2.CC_STAT_AREA] >= smallest
     large[0] = False
@@ -76,15 +77,13 @@ def even_regions(picture: Floats, known: Bools, *, evenness: float = 5.0, smalle
     return Regions(labels - 1, even, distance)
 
 
-def united(regions: Regions, picture: Floats, hole: Bools, *, alike: float = 7.0, band: int = 14) -> Regions:
+def united(regions: Regions, picture: Floats, hole: Bools, *, alike: float = 4.0, band: int = 14) -> Regions:
     """Regions whose colours beside the hole are alike become one: the same sky on both sides of a tower."""
     near = (cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 3) < band) & regions.even
-    size = int(regions.labels.max()) + 1
-    counts = np.bincount(regions.labels[near], minlength=size)
+    counts, means = _mean_colours(picture, regions.labels, near)
     beside = np.flatnonzero(counts)
-    means = np.stack([np.bincount(regions.labels[near], picture[..., c][near], size)[beside] for c in range(3)], -1)
-    means /= counts[beside, None]
-    to = np.arange(size, dtype=np.int32)
+    means = means[beside]
+    to = np.arange(len(counts), dtype=np.int32)
     order = np.argsort(-counts[beside], kind="stable")
     for rank, i in enumerate(order):
         for j in order[:rank]:
@@ -232,11 +231,42 @@ def _curve(a: _End, b: _End) -> NDArray[np.float64]:
     )
 
 
-def outlines(hole: Bools, regions: Regions, most_ends: int) -> list[NDArray[np.float64]] | None:
-    """Curves (N, 2) x y that continue the regions' outlines through the hole; None where more than `most_ends` run into it."""
+def _repeated(
+    picture: Floats, hole: Bools, pieces: Regions, regions: Regions, on_rim: Labels, alike: float = 10.0
+) -> int:
+    """How many more pieces of the rim's colours lie about than the rim has regions: dots, stripes, leaves have many."""
+    outside = np.ones(hole.shape, np.uint8)
+    contours, _ = cv2.findContours(hole.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(outside, contours, -1, 0, -1)  # what shows through the hole's own gaps is no repetition
+    even = pieces.even & (outside > 0)
+    size, means = _mean_colours(picture, pieces.labels, even)
+    united_size, united_means = _mean_colours(picture, regions.labels, even)
+    wanted = united_means[on_rim[united_size[on_rim] > 0]]
+    far = np.abs(means[size >= SMALLEST][:, None] - wanted[None]).max(-1)
+    return int((far <= alike).any(1).sum()) - len(on_rim)
+
+
+def _mean_colours(picture: Floats, labels: Labels, where: Bools) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Pixels (n) and mean colour (n, 3) of each label within `where`."""
+    n = int(labels.max()) + 1
+    size = np.bincount(labels[where], minlength=n)
+    sums = np.stack([np.bincount(labels[where], picture[..., c][where], n) for c in range(3)], -1)
+    return size, sums / np.maximum(size, 1)[:, None]
+
+
+def outlines(
+    picture: Floats, hole: Bools, pieces: Regions, regions: Regions, *, most_ends: int = 24, most_repeated: int = 12
+) -> list[NDArray[np.float64]] | None:
+    """Curves (N, 2) x y that continue the regions' outlines through the hole; None where the ground is a pattern.
+
+    It is one where more than `most_ends` outlines run into the hole, or the same colours come again in `most_repeated` pieces.
+    pieces: the regions before those alike were united.
+    """
     curves = list[NDArray[np.float64]]()
     rims = _rim(hole, regions)
-    if sum(int(_changes(labels).sum()) for _, labels in rims) > most_ends:
+    ends = sum(int(_changes(labels).sum()) for _, labels in rims)
+    on_rim = np.setdiff1d(np.concatenate([labels for _, labels in rims]), [BORDER])
+    if ends > most_ends or (ends > 1 and _repeated(picture, hole, pieces, regions, on_rim) >= most_repeated):
         return None
     for points, labels in rims:
         ends = _ends(points, labels, regions, hole)

@@ -55,7 +55,9 @@ def fill(image: Picture, hole: Bools, *, seed: int, guard: int = 1) -> Picture:
     for number, group in enumerate(groups):
         budget = int(np.clip(TEXTURE_HOLES * (group.hole.sum() / max(1, pixels)), TEXTURE_HOLE / 8, TEXTURE_HOLE))
         others = unknown[group.area] & ~_grown(group.hole, guard)
-        filled = _filled(image[group.area], _grown(group.hole, guard) & unknown[group.area], others, seed + number, budget)
+        filled = _filled(
+            image[group.area], _grown(group.hole, guard) & unknown[group.area], others, seed + number, budget
+        )
         out[group.area][group.hole] = np.clip(np.round(filled[group.hole]), 0, 255).astype(np.uint8)
     return out
 

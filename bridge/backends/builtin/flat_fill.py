@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.backends.builtin.continuation import Labels, Regions, even_regions, outlines, rim_evenness, united
-from bridge.backends.builtin.pyramid import push_pull, relaxed, shrunk_known
+from bridge.backends.builtin.pyramid import harmonic, shrunk_known
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -22,13 +22,12 @@ def fill_flat(
     others: Bools,
     *,
     least_even: float = 0.9,
-    most_ends: int = 24,
     most_off: float = 1.6,
 ) -> Floats | None:
     """`picture` (H, W, 3) with `hole` filled by the regions around it, float32 0…255; None where these are not even enough.
 
     others: unknown pixels that are not to be filled. least_even: the share of the hole's rim that must lie in, or close to,
-    an area of slowly changing colour. most_ends: with more outlines running into the hole the ground is a pattern.
+    an area of slowly changing colour.
     most_off: how far, in levels, the regions' smooth colours may on the mean be from the pixels near the hole.
     """
     height, width = hole.shape
@@ -40,8 +39,8 @@ def fill_flat(
     regions = even_regions(small, ~unknown)
     if regions is None or rim_evenness(small_hole, regions) < least_even:
         return None
-    regions = united(regions, small, small_hole)
-    curves = outlines(small_hole, regions, most_ends)
+    pieces, regions = regions, united(regions, small, small_hole)
+    curves = outlines(small, small_hole, pieces, regions)
     if curves is None:
         return None
     near = (cv2.distanceTransform((~small_hole).astype(np.uint8), cv2.DIST_L2, 3) < NEAR) & ~unknown
@@ -154,7 +153,7 @@ def _spread(colours: Floats, share: Floats) -> Floats:
     ridge = np.diag([0, 1e-4, 1e-4, 1e-2, 1e-2, 1e-2]) * len(a)
     surface = terms @ np.linalg.lstsq(a.T @ a + ridge, a.T @ b, rcond=None)[0].astype(np.float32)
     surface = np.clip(surface, b.min(0), b.max(0)).astype(np.float32)
-    return surface + relaxed(push_pull(colours - surface, share), share < 0.5)
+    return surface + harmonic(colours - surface, share)
 
 
 def _enlarged(field: Floats, width: int, height: int, box: tuple[slice, slice]) -> Floats:

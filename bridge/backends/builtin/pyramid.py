@@ -34,13 +34,35 @@ def push_pull(values: Floats, weights: Floats) -> Floats:
     return out[..., 0] if flat else out
 
 
-def relaxed(field: Floats, hole: NDArray[np.bool_], rounds: int = 24) -> Floats:
-    """`field` (H, W, C) with the pixels of `hole` drawn towards the mean of their neighbours: takes away push-pull's blocks."""
+def harmonic(values: Floats, weights: Floats, rounds: int = 12) -> Floats:
+    """Fill where `weights` is below one half so that each pixel is the mean of its neighbours, as a soap film would.
+
+    values: (H, W, C) float32; weights: (H, W) float32 0…1. Coarse to fine: each size starts from the smaller one's film
+    and is relaxed `rounds` times, which takes away the blocks that push-pull leaves.
+    """
+    height, width = weights.shape
+    if min(height, width) <= 4:
+        return push_pull(values, weights)
+    size = ((width + 1) // 2, (height + 1) // 2)
+    small, share = shrunk_weighted(values, weights, size)
+    film = cv2.resize(harmonic(small, share, rounds), (width, height), interpolation=cv2.INTER_LINEAR)
+    film = film.reshape(values.shape)
+    free = (weights < 0.5)[..., None]
+    film = np.where(free, film, values)
     for _ in range(rounds):
-        field = np.where(
-            hole[..., None], cv2.blur(field, (5, 5), borderType=cv2.BORDER_REPLICATE).reshape(field.shape), field
-        )
-    return field
+        mean = cv2.sepFilter2D(film, cv2.CV_32F, _CROSS, _CROSS, borderType=cv2.BORDER_REPLICATE).reshape(film.shape)
+        film = np.where(free, mean, film)
+    return film
+
+
+_CROSS = np.float32([0.25, 0.5, 0.25])
+
+
+def shrunk_weighted(values: Floats, weights: Floats, size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """`values` (H, W, C) at `size` (width, height), each the mean of what it covers by `weights`. → values, mean weights."""
+    small = cv2.resize(values * weights[..., None], size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+    weights = cv2.resize(weights, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0])
+    return small / np.maximum(weights, 1e-6)[..., None], weights
 
 
 def shrunk_known(values: Floats, known: NDArray[np.bool_], size: tuple[int, int]) -> tuple[Floats, Floats]:
@@ -51,6 +73,4 @@ def shrunk_known(values: Floats, known: NDArray[np.bool_], size: tuple[int, int]
     share = known.astype(np.float32)
     if size == (values.shape[1], values.shape[0]):
         return values * share[..., None], share
-    small = cv2.resize(values * share[..., None], size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
-    share = cv2.resize(share, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0])
-    return small / np.maximum(share, 1e-6)[..., None], share
+    return shrunk_weighted(values, share, size)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.backends.builtin.pyramid import push_pull, shrunk_known
+from bridge.backends.builtin.pyramid import shrunk_known
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -16,6 +16,9 @@ REACH = 3  # a patch is (2·REACH + 1)² pixels
 PATCH = 2 * REACH + 1
 WAVES = 3  # cosines per direction that describe a patch
 FEWEST_SOURCES = 64
+COARSEST = 20  # pixels of the shorter side, where the surroundings repeat themselves …
+COARSEST_UNLIKE = 80  # … and where they do not: coarser patches would invent what the place does not have
+REPEATS = 2.5  # levels; surroundings whose patches are found again elsewhere this closely are a pattern or flat art
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,10 @@ class _Search:
                 radius //= 3
         return best, distance
 
+    def places(self, numbers: Ints) -> tuple[Ints, Ints]:
+        """Rows and columns of sources."""
+        return self.source_rows[numbers], self.source_columns[numbers]
+
     def _distance(self, wanted: Floats, best: Ints) -> Floats:
         off = wanted - self.known[best]
         return np.einsum("ij,ij->i", off, off)
@@ -109,7 +116,7 @@ class _Search:
         best[possible[take]], distance[possible[take]] = candidate[possible[take]], closer[take]
         return best, distance
 
-    def _at(self, rows: Ints, columns: Ints) -> Ints:
+    def at(self, rows: Ints, columns: Ints) -> Ints:
         height, width = self.level.shape
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
         return np.where(inside, self.index[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)], -1)
@@ -121,12 +128,12 @@ class _Search:
         y, x = np.clip(rows + dy, 0, height - 1), np.clip(columns + dx, 0, width - 1)
         neighbour = self.number[y, x]
         there = best[np.maximum(neighbour, 0)]
-        candidate = self._at(self.source_rows[there] - (y - rows), self.source_columns[there] - (x - columns))
+        candidate = self.at(self.source_rows[there] - (y - rows), self.source_columns[there] - (x - columns))
         return np.where(neighbour >= 0, candidate, -1)
 
     def _at_random(self, best: Ints, radius: int) -> Ints:
         dy, dx = self.rng.integers(-radius, radius + 1, (2, len(best)))
-        return self._at(self.source_rows[best] + dy, self.source_columns[best] + dx)
+        return self.at(self.source_rows[best] + dy, self.source_columns[best] + dx)
 
 
 def _voted(level: _Level, source: tuple[Ints, Ints], weight: Floats) -> Floats:
@@ -157,37 +164,66 @@ def _halved(picture: Floats, hole: Bools, others: Bools) -> tuple[Floats, Bools,
     return small, (share < 0.5) & mine, (share < 0.5) & ~mine
 
 
+def _first_guess(picture: Floats, unknown: Bools, softness: float = 4.0) -> Floats:
+    """What is near continued into what is unknown (Telea's method), softened: patches then bring back the detail."""
+    bytes_ = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+    guess = cv2.inpaint(bytes_, unknown.astype(np.uint8), 5, cv2.INPAINT_TELEA).astype(np.float32)
+    return np.where(unknown[..., None], cv2.GaussianBlur(guess, (0, 0), softness), picture)
+
+
+def _unlikeness(level: _Level, rng: np.random.Generator, near: float = 14.0, sample: int = 300) -> float:
+    """How far, in levels, patches beside the hole are from the most similar one elsewhere: the root of the mean square."""
+    rows, columns = np.nonzero(level.sources)
+    patches = _described(level.picture)[level.sources]
+    beside = cv2.distanceTransform((~level.hole).astype(np.uint8), cv2.DIST_L2, 3)[level.sources] < near
+    ring = np.flatnonzero(beside)
+    if len(ring) < FEWEST_SOURCES // 4 or len(patches) < FEWEST_SOURCES:
+        return 0.0
+    ring = rng.choice(ring, min(sample, len(ring)), replace=False)
+    mine = patches[ring]
+    square = (patches**2).sum(1)
+    distance = (mine**2).sum(1)[:, None] + square[None] - 2 * mine @ patches.T
+    # A patch is always like the ones that it overlaps.
+    apart = (np.abs(rows[ring][:, None] - rows) > PATCH) | (np.abs(columns[ring][:, None] - columns) > PATCH)
+    nearest = np.where(apart, np.maximum(distance, 0), np.inf).min(1)
+    nearest = nearest[np.isfinite(nearest)]
+    return float(np.sqrt(nearest.mean() / (3 * PATCH**2))) if len(nearest) else 0.0
+
+
+def _pyramid(picture: Floats, hole: Bools, others: Bools, rng: np.random.Generator) -> list[_Level]:
+    """Ever smaller pictures, the largest first: down to the size at which patches may decide what is seen."""
+    first = _first_guess(picture, hole | others)
+    levels = [_level(first, hole, others)]
+    coarsest = COARSEST
+    while min(levels[-1].shape) > 2 * coarsest:
+        if (
+            coarsest == COARSEST
+            and min(levels[-1].shape) <= 2 * COARSEST_UNLIKE
+            and _unlikeness(levels[-1], rng) > REPEATS
+        ):
+            break
+        picture, hole, others = _halved(picture, hole, others)
+        if not hole.any():
+            break
+        first = cv2.resize(first, hole.shape[::-1], interpolation=cv2.INTER_AREA)
+        levels.append(_level(np.where((hole | others)[..., None], first, picture), hole, others))
+    return levels
+
+
 def synthesise(
-    picture: Floats,
-    hole: Bools,
-    others: Bools,
-    *,
-    seed: int,
-    start: Floats | None = None,
-    coarsest: int = 20,
-    rounds: int = 4,
-    passes: int = 3,
+    picture: Floats, hole: Bools, others: Bools, *, seed: int, rounds: int = 4, passes: int = 3
 ) -> Copied | None:
     """Fill `hole` in `picture` (H, W, 3) float32 0…255 with patches of what is known, coarse to fine.
 
-    others: unknown pixels that are neither filled nor copied. start: a first guess of the whole picture, used at the coarsest size (a smooth fill where None). rounds: how often,
-    at each size, patches are searched and averaged; passes: of one search. → None where there is too little to copy from.
+    others: unknown pixels that are neither filled nor copied. rounds: how often, at each size, patches are searched and
+    averaged; passes: of one search. None where there is too little to copy from.
     Source: Wexler, Shechtman and Irani, "Space-Time Completion of Video" (2007); Barnes and others, "PatchMatch" (2009).
     """
     rng = np.random.default_rng(seed)
-    first = push_pull(picture, (~(hole | others)).astype(np.float32)) if start is None else start
-    pyramid = [(picture, hole, others, first)]
-    while min(pyramid[-1][1].shape) > 2 * coarsest:
-        smaller, small_hole, small_others = _halved(*pyramid[-1][:3])
-        if not small_hole.any():
-            break
-        guess = cv2.resize(pyramid[-1][3], small_hole.shape[::-1], interpolation=cv2.INTER_AREA)
-        pyramid.append((smaller, small_hole, small_others, guess))
-
     found: tuple[Ints, Ints] | None = None  # where each pixel of the size before came from
-    level, current = None, first
-    for depth, (known, gap, rest, guess) in reversed(list(enumerate(pyramid))):
-        level = _level(np.where((gap | rest)[..., None], guess, known), gap, rest)
+    current = picture
+    levels = _pyramid(picture, hole, others, rng)
+    for depth, level in reversed(list(enumerate(levels))):
         if level.sources.sum() < FEWEST_SOURCES:
             found = None
             continue
@@ -196,28 +232,24 @@ def synthesise(
         best = rng.integers(0, len(search.source_rows), len(rows))
         current = level.picture
         if found is not None:
-            above = (np.minimum(rows // 2, found[0].shape[0] - 1), np.minimum(columns // 2, found[0].shape[1] - 1))
-            again = search._at(2 * found[0][above] + rows % 2, 2 * found[1][above] + columns % 2)
-            best = np.where(again >= 0, again, best)
             # The size before decides what is seen; this one begins with its own copy of that.
-            current = _voted(
-                level, (search.source_rows[best], search.source_columns[best]), np.ones(len(best), np.float32)
-            )
-        trust = _trust(gap)[level.targets]
-        for _ in range(rounds if depth else max(1, rounds - 2)):
+            above = np.minimum(rows // 2, found[0].shape[0] - 1), np.minimum(columns // 2, found[0].shape[1] - 1)
+            again = search.at(2 * found[0][above] + rows % 2, 2 * found[1][above] + columns % 2)
+            best = np.where(again >= 0, again, best)
+            current = _voted(level, search.places(best), np.ones(len(best), np.float32))
+        trust = _trust(level.hole)[level.targets]
+        for _ in range(rounds if depth else rounds // 2):
             best, distance = search.nearest(current, best, passes)
             scale = max(float(np.percentile(distance, 75)), 1.0)
-            weight = np.exp(-distance / (2 * scale)) * trust
-            current = _voted(
-                level, (search.source_rows[best], search.source_columns[best]), weight.astype(np.float32) + 1e-9
-            )
-        found = tuple(np.indices(level.shape))
-        found[0][level.targets], found[1][level.targets] = search.source_rows[best], search.source_columns[best]
+            weight = (np.exp(-distance / (2 * scale)) * trust).astype(np.float32) + np.float32(1e-9)
+            current = _voted(level, search.places(best), weight)
+        y, x = np.indices(level.shape)
+        y[level.targets], x[level.targets] = search.places(best)
+        found = y, x
     if found is None:
         return None
-    keep = ~hole
-    found[0][keep], found[1][keep] = (axis[keep] for axis in np.indices(hole.shape))
-    return Copied(current, found[0], found[1])
+    y, x = np.indices(hole.shape)
+    return Copied(current, np.where(hole, found[0], y), np.where(hole, found[1], x))
 
 
 def _trust(hole: Bools) -> Floats:
