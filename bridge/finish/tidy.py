@@ -31,4 +31,5 @@ def _cropped(layer: Layer) -> Layer | None:
         return None
     (y0, y1), (x0, x1) = rows[[0, -1]], columns[[0, -1]]
     pixels = np.ascontiguousarray(layer.pixels[y0 : y1 + 1, x0 : x1 + 1])
-    return replace(layer, pixels=pixels, left=layer.left + int(x0), top=layer.top + int(y0))
+    # numpy integers in a file or a message are no numbers to json
+    return replace(layer, pixels=pixels, left=int(layer.left + x0), top=int(layer.top + y0))
