@@ -3,8 +3,9 @@
     python -m tests.bench.bench_text [--width 1000] [--only flower] [--sheets DIR] [--scenes SEED]
 
 soft IoU: of each true line's alpha with the layer that fits it best. left: what of the lettering's difference from the ground
-is still in the picture outside the layers' holes, in levels of 255 (the 99.9th percentile around the line). --scenes takes the
-text layers of tests/bench/scenes.py as well. Sheets show the picture, the text over white and over black, and the holes.
+is still in the picture outside the layers' holes, in levels of 255 (the 99.9th percentile around the line). ground: how far
+the picture without its text is from the true ground where text was, in levels (mean, 99th percentile). --scenes takes the text
+layers of tests/bench/scenes.py as well. Sheets show the picture, the text over white and over black, and the holes.
 """
 
 import argparse
@@ -16,7 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.backends.base import JobContext
 from bridge.backends.builtin.saliency import salience
+from bridge.backends.builtin.splitter import lift_text
 from bridge.backends.builtin.text import TextLayer, find_text
 from tests.bench import posters, scenes
 
@@ -58,6 +61,15 @@ def left_behind(
     return float(np.percentile(np.where(hole, 0, rest)[around], 99.9)) if around.any() else 0.0
 
 
+def ground_error(
+    picture: NDArray[np.uint8], ground: NDArray[np.uint8], texts: list[NDArray[np.float32]], layers: list[TextLayer]
+) -> tuple[float, float]:
+    rest, _ = lift_text(picture, layers, JobContext(seed=1))
+    under = np.max(texts, axis=0) > 0
+    error = np.abs(rest.astype(np.float32) - ground).mean(-1)[under]
+    return float(error.mean()), float(np.percentile(error, 99))
+
+
 def sheet(picture: NDArray[np.uint8], layers: list[TextLayer], path: Path) -> None:
     height, width = picture.shape[:2]
     colour, alpha = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1), np.float32)
@@ -97,7 +109,8 @@ def main() -> None:
         if ground is not None:
             hole = np.any([layer.hole(*shape) for layer in layers], axis=0) if layers else np.zeros(shape, bool)
             left = max(left_behind(picture, ground, true, hole) for _, true in truth)
-            line += f", left {left:5.1f}"
+            mean, most = ground_error(picture, ground, [true for _, true in truth], layers)
+            line += f", left {left:5.1f}, ground {mean:5.2f} {most:6.2f}"
         print(
             line,
             " ".join(f"{text[:10]!r} {score:.3f}" for (text, _), score in zip(truth, scores, strict=True)),

@@ -21,7 +21,7 @@ MARGIN = 0.9  # of the line's height: how far around it the ground is looked at
 INSIDE = 0.12  # how far strokes may rise out of the reader's box
 REACH = 0.4  # how far a shadow, a swash or an outline may
 WORK_HEIGHT = 72  # strokes are told from ground at this height of line; alpha is then made at full resolution
-CLEAR, SOLID = 0.05, 0.95  # alpha beyond these is noise of the picture: snapped to 0 and 1
+LEAST_GRAIN, MOST_GRAIN = 0.01, 0.06  # how far from 0 and 1 the picture's noise may lead alpha
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,23 @@ def _matte(
     size = (crop.shape[1], crop.shape[0])
     body = cv2.resize(strokes.body.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
     band = max(1, round(0.75 * scale))
-    edge = grow(body, band + 1)
+    # on a clean ground the faintest fringe is followed; on a busy one, what is that far out is the ground's own pattern
+    fringe = 2 if strokes.clean else 1
+    edge = grow(body, band + fringe)
     ground = spread(crop, ~edge & ~taken)
     ink = strokes.ink if scale == 1 else cv2.resize(strokes.ink, size, interpolation=cv2.INTER_LINEAR)
     core = shrink(body, band + 1) & body
-    solid = core | (body & (np.abs(crop - ink).max(-1) < 10))
+    solid = core | (body & (np.abs(crop - ink).max(-1) < (4 if strokes.clean else 10)))
     if solid.any():
         near = spread(crop, solid)
         ink = np.where(grow(solid, 3 * band + 2)[..., None], near, ink)
     alpha = _between(crop, ground, ink)
+    beside = alpha[grow(body, band + fringe + 2) & ~edge & ~taken]
+    grain = float(np.percentile(beside, 90)) if beside.size else MOST_GRAIN
+    grain = min(max(1.2 * grain, LEAST_GRAIN), MOST_GRAIN)
     alpha[core] = 1
     alpha[~edge | ~reach] = 0
-    alpha = _snapped(alpha)
+    alpha = _snapped(alpha, grain)
     if strokes.halo is not None:
         return _with_halo(crop, alpha, ink, ground, strokes, reach, taken)
     if strokes.shadow is not None:
@@ -135,8 +140,9 @@ def _between(crop: Floats, ground: Floats, ink: Floats) -> Floats:
     return (np.clip(share, 0, 1) * (1 - astray)).astype(np.float32)
 
 
-def _snapped(alpha: Floats) -> Floats:
-    out = np.where(alpha < CLEAR, 0, np.where(alpha > SOLID, 1, alpha))
+def _snapped(alpha: Floats, grain: float) -> Floats:
+    """Alpha with what is within `grain` of 0 or 1 at 0 and 1: clean where the picture is clean, and no haze where it isn't."""
+    out = np.where(alpha < grain, 0, np.where(alpha > 1 - grain, 1, alpha))
     return out.astype(np.float32)
 
 

@@ -28,7 +28,7 @@ class Strokes:
     """A line's strokes.
 
     body: (h, w) bool; ink: (h, w, 3) float32 0…255, their colours; halo: (h, w) bool, strokes with their shadow or glow, if
-    they have one on an even ground; shadow: what they cast on any other; reads: how well they read, 0…1; worth: the same, less what speaks against them.
+    they have one on an even ground; shadow: what they cast on any other; clean: whether the ground is even, by and large; reads: how well they read, 0…1; worth: the same, less what speaks against them.
     """
 
     body: Mask
@@ -37,6 +37,7 @@ class Strokes:
     reads: float
     worth: float
     shadow: Shadow | None = None
+    clean: bool = False
 
 
 def find_strokes(
@@ -72,7 +73,9 @@ def find_strokes(
         best = _by_contrast(zone, smooth, best)
     if best is None or best.worth < STILL_READS:
         return None
-    return best if even else replace(best, shadow=find_shadow(crop, best.body, taken, height))
+    if even:
+        return replace(best, clean=True)
+    return replace(best, clean=smooth is not None, shadow=find_shadow(crop, best.body, taken, height))
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def _robust_fit(design: NDArray[np.float64], colours: Floats) -> tuple[NDArray[n
 def _by_contrast(zone: _Zone, smooth: _Smooth, hard: Strokes | None) -> Strokes | None:
     """On an even ground all that differs from it is lettering: whatever its colours, with outline, shadow and glow."""
     differs = np.abs(zone.crop - smooth.ground).max(-1)
-    halo = _within(differs > max(4.0, 2 * smooth.noise), zone)
+    halo = _within(differs > max(2.5, 2 * smooth.noise), zone)
     least = 0.35 * float(np.percentile(differs[zone.inside], 98))
     whole = _within(differs > max(24.0, 4 * smooth.noise, least), zone) & halo
     if not whole.any():
@@ -268,6 +271,7 @@ def _with_other_inks(zone: _Zone, strokes: Strokes) -> Strokes:
     crop, body, ink = zone.crop, strokes.body, strokes.ink
     rare = _histogram(crop[zone.ring])
     complete = strokes.worth >= READS_WELL
+    one_colour = bool(body.any()) and _is_even(crop, body)
     first = int(body.sum())
     for _ in range(MOST_INKS - 1):
         rest = zone.inside & ~grow(body, 1)
@@ -284,7 +288,7 @@ def _with_other_inks(zone: _Zone, strokes: Strokes) -> Strokes:
             break
         if _runs_around(more, body, zone.height):
             more = _to_its_width(alike & ~body & zone.reach, more, body)
-        elif complete or not _are_letters(more, body):
+        elif complete or not one_colour or not _are_letters(more, body):
             break
         body = _within(body | _closed(more, body), zone)
         ink = np.where(more[..., None], crop, ink)
@@ -296,10 +300,11 @@ def _closed(more: Mask, body: Mask) -> Mask:
     return more | (grow(more, 1) & grow(body, 1))
 
 
-def _is_even(crop: Floats, more: Mask) -> bool:
+def _is_even(crop: Floats, more: Mask, *, grain: float = 6.0) -> bool:
+    """Whether `more` is of one colour, as type is and a band of a soft shadow or a piece of a photograph is not."""
     deep = shrink(more, 1)
     colours = crop[deep if deep.sum() > 20 else more]
-    return float(np.percentile(np.abs(colours - np.median(colours, axis=0)).max(-1), 80)) < 14
+    return float(np.percentile(np.abs(colours - np.median(colours, axis=0)).max(-1), 80)) < grain
 
 
 def _runs_around(more: Mask, body: Mask, height: float) -> bool:
