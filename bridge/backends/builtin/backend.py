@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, JobContext
+from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, JobContext, Progress
 from bridge.backends.builtin import saliency
 from bridge.backends.builtin.splitter import MOST_LAYERS, split
+from bridge.backends.builtin.transparency import islands, no_denser, opaque_colours
 from bridge.picture import Layer, Picture
 from bridge.settings import Settings
 
@@ -26,7 +27,20 @@ class Builtin:
     def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]:
         """Progress, then the layers back to front, at the picture's own size."""
         at_most = MOST_LAYERS if settings.num_layers == "auto" else settings.num_layers
-        rgb = np.ascontiguousarray(picture.view[..., :3])
+        opaque = bool((picture.view[..., 3] == 255).all())
+        apart = None if opaque else islands(picture.view, at_most)
+        if apart is not None:
+            yield Progress("Finding objects", 1, 1)
+            for layer in apart:
+                yield DraftLayer(layer, picture.width, picture.height)
+            return
+        rgb = np.ascontiguousarray(picture.view[..., :3]) if opaque else opaque_colours(picture.view)
         seconds = 25 + 5 * picture.width * picture.height / 1e6
+        layers = list[Layer]()
         for event in split(rgb, at_most=at_most, seconds=seconds, job=job):
-            yield DraftLayer(event, picture.width, picture.height) if isinstance(event, Layer) else event
+            if isinstance(event, Layer):
+                layers.append(event)
+            else:
+                yield event
+        for layer in layers if opaque else no_denser(layers, picture.view[..., 3]):
+            yield DraftLayer(layer, picture.width, picture.height)

@@ -31,7 +31,8 @@ class Cutout:
 
 
 def cut_out(rgb: Rgb, shape: Mask, *, exact: bool, seed: int) -> Cutout | None:
-    """The soft cut of `shape` (h, w) bool, found at working size, from `rgb` (H, W, 3) uint8; None where nothing is left of it.
+    """The soft cut of `shape` (h, w) bool, found at working size, from `rgb` (H, W, 3) uint8; None where nothing is
+    left of it.
 
     exact: the shape's edge is right to a pixel; otherwise GrabCut moves it to where the colours part.
     """
@@ -39,7 +40,7 @@ def cut_out(rgb: Rgb, shape: Mask, *, exact: bool, seed: int) -> Cutout | None:
     crop = np.ascontiguousarray(rgb[top:bottom, left:right])
     scale = min(1.0, MATTE_SIDE / max(crop.shape[:2]))
     size = (max(4, round(crop.shape[1] * scale)), max(4, round(crop.shape[0] * scale)))
-    small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
     mask = _placed(shape, rgb.shape[1], rgb.shape[0], (left, top, right, bottom), size)
     if not exact:
         mask = _grab(small, mask, seed)
@@ -83,7 +84,7 @@ def _grab(image: Rgb, mask: Mask, seed: int, *, rounds: int = 3, crumb: float = 
     if inside.all() or not inside.any():
         return mask
     cv2.setRNGSeed(seed)
-    cv2.grabCut(image, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), rounds, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, marks, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), rounds, cv2.GC_INIT_WITH_MASK)
     grabbed = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(grabbed.astype(np.uint8))
     kept = stats[:, cv2.CC_STAT_AREA] >= crumb * grabbed.sum()

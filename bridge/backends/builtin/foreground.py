@@ -18,23 +18,29 @@ def estimate_foreground(
 ) -> Colours:
     """Foreground colours (H, W, 3) float32 0…255 of `image` (H, W, 3) uint8 under `alpha` (H, W) float32 0…1.
 
-    Fast Multi-Level Foreground Estimation (Germer, Uelwer, Conrad and Harmeling, 2020): from a single pixel up to the full
-    size, each level starts from the one below and lets every pixel agree with the picture (α F + (1−α) B = C) and with its
-    four neighbours, the more so where alpha changes. `smooth` and `gradient` are the paper's ε_r and ω; levels of at most 32
-    pixels take `coarse_steps`, larger ones `fine_steps`.
+    Fast Multi-Level Foreground Estimation (Germer, Uelwer, Conrad and Harmeling, 2020): from a single pixel up to the
+    full size, each level starts from the one below and lets every pixel agree with the picture (α F + (1−α) B = C)
+    and with its four neighbours, the more so where alpha changes. `smooth` and `gradient` are the paper's ε_r and ω;
+    levels of at most 32 pixels take `coarse_steps`, larger ones `fine_steps`.
     """
     height, width = alpha.shape
-    colours = image.astype(np.float32) / 255
+    colours = (image / 255).astype(np.float32)
     foreground = background = np.zeros((1, 1, 3), np.float32)
-    for level_width, level_height in _levels(width, height):
-        size = (level_width, level_height)
-        level_image = cv2.resize(colours, size, interpolation=cv2.INTER_AREA).reshape(level_height, level_width, 3)
-        level_alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).reshape(level_height, level_width)
-        foreground = cv2.resize(foreground, size, interpolation=cv2.INTER_NEAREST).reshape(level_height, level_width, 3)
-        background = cv2.resize(background, size, interpolation=cv2.INTER_NEAREST).reshape(level_height, level_width, 3)
+    for size in _levels(width, height):
+        level_image = _resized(colours, size, cv2.INTER_AREA)
+        level_alpha = _resized(alpha, size, cv2.INTER_AREA)
+        foreground = _resized(foreground, size, cv2.INTER_NEAREST)
+        background = _resized(background, size, cv2.INTER_NEAREST)
         steps = coarse_steps if max(size) <= 32 else fine_steps
         foreground, background = _relax(level_image, level_alpha, foreground, background, smooth, gradient, steps)
     return foreground * 255
+
+
+def _resized(values: Colours, size: tuple[int, int], how: int) -> Colours:
+    """`values` at `size` (width, height), its channels kept where OpenCV would drop them."""
+    return np.asarray(cv2.resize(values, size, interpolation=how), np.float32).reshape(
+        size[1], size[0], *values.shape[2:]
+    )
 
 
 def _levels(width: int, height: int) -> list[tuple[int, int]]:
@@ -52,7 +58,8 @@ def _relax(
     gradient: float,
     steps: int,
 ) -> tuple[Colours, Colours]:
-    """`steps` Jacobi steps of the level's least squares, each pixel a 2×2 system in (F, B) that is solved in closed form."""
+    """`steps` Jacobi steps of the level's least squares, each pixel a 2×2 system in (F, B) that is solved in closed
+    form."""
     padded = np.pad(alpha, 1, mode="edge")
     views = (np.s_[:-2, 1:-1], np.s_[2:, 1:-1], np.s_[1:-1, :-2], np.s_[1:-1, 2:])
     weights = [smooth + gradient * np.abs(alpha - padded[view]) for view in views]

@@ -1,4 +1,5 @@
-"""From a rough cut to soft edges: closed-form matting on the unknown band, and its answer carried up to full resolution."""
+"""From a rough cut to soft edges: closed-form matting on the unknown band, and its answer carried up to full
+resolution."""
 
 import cv2
 import numpy as np
@@ -22,7 +23,8 @@ def grow(mask: Mask, radius: int) -> Mask:
 
 
 def shrink(mask: Mask, radius: int) -> Mask:
-    """`mask` (H, W) eroded by `radius` pixels; outside the picture counts as inside, so an object cut off by the border stays whole there."""
+    """`mask` (H, W) eroded by `radius` pixels; outside the picture counts as inside, so an object cut off by the
+    border stays whole there."""
     return cv2.erode(mask.astype(np.uint8), disc(radius)) > 0 if radius > 0 else mask
 
 
@@ -39,9 +41,10 @@ def closed_form(
 ) -> Alpha:
     """Alpha (H, W) float32 0…1 of `image` (H, W, 3) uint8 that keeps `trimap` where that is 0 or 1 and solves the rest.
 
-    The matting Laplacian of Levin, Lischinski and Weiss (A Closed-Form Solution to Natural Image Matting, 2006), built only for
-    the 3×3 windows that hold an unknown pixel: its cost follows the length of the edge, not the area. `epsilon` is the paper's,
-    for colours 0…1; conjugate gradients stop after `iterations`, or at `tolerance` of the start.
+    The matting Laplacian of Levin, Lischinski and Weiss (A Closed-Form Solution to Natural Image Matting, 2006),
+    built only for the 3×3 windows that hold an unknown pixel: its cost follows the length of the edge, not the area.
+    `epsilon` is the paper's, for colours 0…1; conjugate gradients stop after `iterations`, or at `tolerance` of the
+    start.
     """
     height, width = trimap.shape
     unknown = (trimap > 0) & (trimap < 1)
@@ -74,19 +77,19 @@ def _laplacian(image: NDArray[np.float64], unknown: Mask, epsilon: float) -> spa
     rows = np.repeat(windows, 9, axis=1).ravel()
     columns = np.tile(windows, (1, 9)).ravel()
     size = height * width
-    return sparse.coo_matrix((values.ravel(), (rows, columns)), shape=(size, size)).tocsr()
+    return sparse.coo_matrix((values.ravel(), (rows, columns)), shape=(size, size)).tocsr()  # type: ignore[return-value]  # the stubs name the array class
 
 
 def upsample(image: Rgb, small_image: Rgb, small_alpha: Alpha, *, radius: int = 3, epsilon: float = 1e-5) -> Alpha:
     """`small_alpha`, found on `small_image`, carried to `image` (H, W, 3) uint8, whose colours say where the edges lie.
 
-    The fast guided filter (He and Sun, 2015) with a colour guide: alpha is locally linear in the colour, over windows of
-    2·radius+1 small pixels; held between the local minimum and maximum of the small alpha, so that nothing rings.
+    The fast guided filter (He and Sun, 2015) with a colour guide: alpha is locally linear in the colour, over windows
+    of 2·radius+1 small pixels; held between the local minimum and maximum of the small alpha, so that nothing rings.
     """
     size = (image.shape[1], image.shape[0])
     if image.shape[:2] == small_alpha.shape:
         return small_alpha
-    slope, offset = _locally_linear(small_image.astype(np.float32) / 255, small_alpha, radius, epsilon)
+    slope, offset = _locally_linear((small_image / 255).astype(np.float32), small_alpha, radius, epsilon)
     alpha = cv2.resize(offset, size)
     for channel in range(3):
         alpha += cv2.resize(np.ascontiguousarray(slope[..., channel]), size) * (
@@ -120,5 +123,6 @@ def _locally_linear(
 
 
 def settle(alpha: Alpha, *, margin: float = 0.03) -> Alpha:
-    """`alpha` stretched so that what is within `margin` of 0 or 1 is exactly that: a layer's inside is opaque, its outside empty."""
+    """`alpha` stretched so that what is within `margin` of 0 or 1 is exactly that: a layer's inside is opaque, its
+    outside empty."""
     return np.clip((alpha - margin) / (1 - 2 * margin), 0, 1).astype(np.float32)

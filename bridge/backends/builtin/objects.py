@@ -1,4 +1,5 @@
-"""Which things in a picture are objects: by what its ground leaves over where it is drawn, by the best shapes elsewhere."""
+"""Which things in a picture are objects: by what its ground leaves over where it is drawn, by the best shapes
+elsewhere."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.backends.builtin.matting import disc
+from bridge.backends.builtin.necks import part_at_necks
 from bridge.backends.builtin.proposals import (
     Evidence,
     Mask,
@@ -25,12 +27,13 @@ from bridge.backends.builtin.saliency import salience
 WORKING_SIDE = 448
 LEAST = 0.002  # of the picture: what is smaller stays in the background
 MOST = 0.7
-LOOKS_LIKE_ONE = 0.25
+LOOKS_LIKE_ONE = 0.34
 
 
 @dataclass(frozen=True)
 class Looked:
-    """shapes: (h, w) bool each, at working size, the best first; drawn: the ground is drawn, so that the shapes are its exact rest."""
+    """shapes: (h, w) bool each, at working size, the best first; drawn: the ground is drawn, so that the shapes are
+    its exact rest."""
 
     shapes: list[Mask]
     drawn: bool
@@ -46,7 +49,8 @@ def find_objects(rgb: Rgb, *, at_most: int, checkpoint: Callable[[], None]) -> L
     crisp = crispness(rgb, width, height)
     checkpoint()
     if _is_drawn(ground.mask, ground.rest, crisp):
-        return Looked(pieces(ground.rest, LEAST, MOST)[:at_most], True)
+        shapes = [part for piece in pieces(ground.rest, LEAST, MOST) for part in part_at_necks(piece, image)]
+        return Looked(sorted(shapes, key=lambda shape: -int(shape.sum()))[:at_most], True)
     evidence = Evidence(whole, salience_in_parts(image, checkpoint), crisp, ground)
     return Looked(_best(propose(evidence), evidence, at_most, checkpoint), False)
 
@@ -57,11 +61,12 @@ def working_copy(rgb: Rgb) -> Rgb:
     if scale >= 1:
         return rgb
     size = (max(8, round(rgb.shape[1] * scale)), max(8, round(rgb.shape[0] * scale)))
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def trusted(level: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`level` where it tells things apart; nothing where even the canvas's edge is said to stand out (patterns do that)."""
+    """`level` where it tells things apart; nothing where even the canvas's edge is said to stand out (patterns do
+    that)."""
     edge = np.concatenate([level[0], level[-1], level[:, 0], level[:, -1]])
     return level if edge.mean() < 0.35 else np.zeros_like(level)
 

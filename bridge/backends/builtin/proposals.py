@@ -34,7 +34,8 @@ class Evidence:
 
 
 def crispness(rgb: Rgb, width: int, height: int) -> Floats:
-    """(height, width) float32: the strongest contrast in levels between a pixel of `rgb` and its eight neighbours' mean."""
+    """(height, width) float32: the strongest contrast in levels between a pixel of `rgb` and its eight neighbours'
+    mean."""
     values = rgb.astype(np.float32)
     contrast = np.abs(values - cv2.blur(values, (3, 3))).max(-1)
     block = max(1, round(rgb.shape[1] / width))
@@ -63,7 +64,8 @@ def pieces(mask: Mask, least: float, most: float) -> list[Mask]:
 
 
 def enclosed(crisp: Floats, threshold: float, gap: int) -> Mask:
-    """What crisp outlines enclose: contrasts over `threshold` joined over gaps of 2·`gap` pixels, with what lies inside them."""
+    """What crisp outlines enclose: contrasts over `threshold` joined over gaps of 2·`gap` pixels, with what lies
+    inside them."""
     lines = cv2.morphologyEx((crisp > threshold).astype(np.uint8), cv2.MORPH_CLOSE, disc(gap)) > 0
     whole = fill_pinholes(lines, lines.size)
     return cv2.morphologyEx(whole.astype(np.uint8), cv2.MORPH_OPEN, disc(2)) > 0
@@ -82,23 +84,29 @@ def propose(evidence: Evidence, *, least: float = 0.0015, most: float = 0.6) -> 
     return found + pieces(evidence.ground.rest, least, most)
 
 
-def score(shape: Mask, evidence: Evidence, *, blunt: float = 6, sharp: float = 24) -> float:
-    """How much `shape` looks like an object, 0…1 and a little more: its whole outline lies on crisp edges, the band around it is
-    calmer than that, it stands out and what surrounds it does not, and it is not cut off along much of the canvas's edge."""
+def score(shape: Mask, evidence: Evidence) -> float:
+    """How much `shape` looks like an object, 0…1 and a little more.
+
+    Its whole outline lies on edges crisper than the picture's usual, the band around it is calmer, it stands out and
+    what surrounds it does not, it is not small, and it is not cut off along much of the canvas's edge.
+    """
     outline = outline_of(shape)
     if outline.sum() < 12:
         return 0.0
-    nearby = cv2.dilate(evidence.crispness, SQUARE)
+    blunt = max(6.0, float(np.median(evidence.crispness)))
+    sharp = max(24.0, 4 * blunt)
+
+    def edges(levels: Floats) -> float:
+        return float(np.clip((levels - blunt) / (sharp - blunt), 0, 1).mean()) if levels.size else 0.0
+
+    on_edges = edges(np.asarray(cv2.dilate(evidence.crispness, SQUARE), np.float32)[outline])
     around = grow(shape, 9) & ~grow(shape, 4)
-    on_edges = float(np.clip((nearby[outline] - blunt) / (sharp - blunt), 0, 1).mean())
-    unrest = stands_out = 0.0
-    if around.any():
-        unrest = float(np.clip((evidence.crispness[around] - blunt) / (sharp - blunt), 0, 1).mean())
-        stands_out = float(np.maximum(evidence.salience, evidence.closer)[around].mean())
+    unrest = edges(evidence.crispness[around])
+    surroundings = float(np.maximum(evidence.salience, evidence.closer)[around].mean()) if around.any() else 0.0
     inside = max(float(evidence.salience[shape].mean()), float(evidence.closer[shape].mean()))
     cut_off = (shape[0].sum() + shape[-1].sum() + shape[:, 0].sum() + shape[:, -1].sum()) / np.sqrt(shape.sum())
-    size = 1 + 0.06 * float(np.clip(np.log2(shape.mean() / 0.02), -3, 2))
-    look = on_edges * (1 - 0.3 * unrest) * (0.35 + 0.65 * inside) * (1 - 0.35 * stands_out)
+    size = 1 + 0.15 * float(np.clip(np.log2(shape.mean() / 0.02), -3, 2))
+    look = on_edges * (1 - 0.3 * unrest) * (0.35 + 0.65 * inside) * (1 - 0.5 * surroundings)
     return look * size * (1.0 if cut_off < 0.8 else 0.5)
 
 

@@ -29,7 +29,8 @@ class Ground:
 
 
 def smooth_parts(image: Rgb, tolerance: int) -> Labels:
-    """(h, w) labels of the parts within which every step from pixel to pixel changes no channel by more than `tolerance`.
+    """(h, w) labels of the parts within which every step from pixel to pixel changes no channel by more than
+    `tolerance`.
 
     A gradient is one part, however far its ends lie apart; an outline ends it.
     """
@@ -46,7 +47,7 @@ def smooth_parts(image: Rgb, tolerance: int) -> Labels:
 
 def find_ground(image: Rgb, salience: Floats, *, tolerance: int = 5) -> Ground:
     """The ground of `image` (h, w, 3) uint8, a few hundred pixels wide; `salience`: (h, w) float32 0…1."""
-    parts = _Parts.of(image, salience, smooth_parts(cv2.medianBlur(image, 3), tolerance))
+    parts = _Parts.of(image, salience, smooth_parts(np.asarray(cv2.medianBlur(image, 3), np.uint8), tolerance))
     ground = _runs_off(parts) | (_recurs(parts) & (parts.salience < 0.75))
     ground |= _same_colour(parts, ground)
     mask = ground[parts.labels]
@@ -55,7 +56,8 @@ def find_ground(image: Rgb, salience: Floats, *, tolerance: int = 5) -> Ground:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Per part: area in pixels, mean salience, mean Lab colour, centre in shares; how many border pixels, and how far apart."""
+    """Per part: area in pixels, mean salience, mean Lab colour, centre in shares; how many border pixels, and how far
+    apart."""
 
     labels: Labels
     area: NDArray[np.float64]
@@ -91,7 +93,8 @@ class _Parts:
 
 
 def _border(labels: Labels, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Per part: border pixels; and, in shares of the border, how far apart its two most distant runs lie (0: one run)."""
+    """Per part: border pixels; and, in shares of the border, how far apart its two most distant runs lie (0: one
+    run)."""
     around = np.concatenate([labels[0], labels[1:, -1], labels[-1, :-1][::-1], labels[1:-1, 0][::-1]])
     pixels = np.bincount(around, minlength=count).astype(np.float64)
     starts = around != np.roll(around, 1)
@@ -104,7 +107,8 @@ def _border(labels: Labels, count: int) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _runs_off(parts: _Parts) -> Mask:
-    """Parts that leave the picture as a ground does: on two sides, or along much of their outline; not what stands out."""
+    """Parts that leave the picture as a ground does: on two sides, or along much of their outline; not what stands
+    out."""
     total = parts.area.sum()
     contact = parts.border / np.sqrt(parts.area)
     leaves = (parts.salience < 0.6) & ((parts.spread > 0.08) | (contact > 1.0))
@@ -131,9 +135,10 @@ def _same_colour(parts: _Parts, ground: Mask, *, alike: float = 7) -> Mask:
     """Parts that objects cut off from a ground which shows elsewhere: of one colour with two larger parts of it."""
     same = np.zeros(len(ground), bool)
     known = np.flatnonzero(ground & (parts.area > 20))
-    for part in np.flatnonzero(~ground & (parts.area > 10) & (parts.salience < 0.75)):
+    for part in np.flatnonzero(~ground & (parts.area > 10)):
         like = known[np.abs(parts.colour[known] - parts.colour[part]).max(1) < alike]
-        same[part] = len(like) >= 2 and parts.area[like].sum() > 2 * parts.area[part]
+        needed = 2 if parts.salience[part] < 0.75 else 4
+        same[part] = len(like) >= needed and parts.area[like].sum() > 2 * parts.area[part]
     return same
 
 

@@ -14,7 +14,7 @@ from bridge.errors import BackendUnavailable
 WEIGHTS = Path(__file__).parent / "weights" / "u2netp.onnx"
 SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
 SIDE = 320
-THREADS = 2  # fixed, not the machine's: sums in another order could round otherwise, and the same seed must give the same bytes
+THREADS = 2  # fixed, not the machine's: sums in another order may round otherwise, and a seed must give its bytes again
 
 
 def weights_problem() -> str:
@@ -42,12 +42,13 @@ def _session() -> onnxruntime.InferenceSession:
 def salience(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """How much each pixel of `rgb` (H, W, 3) uint8 belongs to what stands out: (H, W) float32 0…1.
 
-    U²-Net (Qin and others, 2020), the 4.6 MB variant, at its own 320×320. Raises BackendUnavailable without its weights.
+    U²-Net (Qin and others, 2020), the 4.6 MB variant, at its own 320×320. Raises BackendUnavailable without its
+    weights.
     """
     session = _session()
     small = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     small /= max(float(small.max()), 1.0)
-    small = (small - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    small = (small - np.array([0.485, 0.456, 0.406], np.float32)) / np.array([0.229, 0.224, 0.225], np.float32)
     batch = np.ascontiguousarray(small.transpose(2, 0, 1)[None], dtype=np.float32)
     answer = np.asarray(session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: batch})[0])[0, 0]
     return cv2.resize(answer, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR).clip(0, 1)

@@ -1,4 +1,5 @@
-"""The built-in splitter on one page: lines of text first, then objects from the front to the back, and what is left is the ground."""
+"""The built-in splitter on one page: lines of text first, then objects from the front to the back, and what is left
+is the ground."""
 
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from bridge.backends.base import JobContext, Progress
 from bridge.backends.builtin.cutout import Cutout, cut_out
+from bridge.backends.builtin.edges import settle_edges, spread_colours
 from bridge.backends.builtin.fill import fill
 from bridge.backends.builtin.foreground import estimate_foreground
 from bridge.backends.builtin.matting import grow
@@ -30,7 +32,8 @@ SEEN = 1 / 255
 
 @dataclass
 class Pace:
-    """A net under slow machines: past `seconds` no new step is begun. What is done is chosen by the picture's size, never by this."""
+    """A net under slow machines: past `seconds` no new step is begun. What is done is chosen by the picture's size,
+    never by this."""
 
     job: JobContext
     seconds: float
@@ -42,16 +45,19 @@ class Pace:
 
 
 def split(rgb: Rgb, *, at_most: int, seconds: float, job: JobContext) -> Iterator[Progress | Layer]:
-    """Split `rgb` (H, W, 3) uint8 into at most `at_most` (1–10) layers, yielded back to front after the steps that find them.
+    """Split `rgb` (H, W, 3) uint8 into at most `at_most` (1–10) layers, yielded back to front after the steps that
+    find them.
 
-    Each layer over those below gives the picture again, to within rounding; the first is opaque. Past `seconds` it stops
-    looking, and says so in the job's notes.
+    Each layer over those below gives the picture again, to within rounding; the first is opaque. Past `seconds` it
+    stops looking, and says so in the job's notes.
     """
     pace, room = Pace(job, seconds), at_most - 1
     current, front, back = rgb, list[Layer](), list[Layer]()
     if room > 0:
         yield Progress("Reading text", 0, STEPS)
-        texts = find_text(rgb, protect=_protected(rgb), seed=job.seed, checkpoint=job.checkpoint)
+        stands_out = trusted(salience(working_copy(rgb)))
+        protect = np.asarray(cv2.resize(stands_out, (rgb.shape[1], rgb.shape[0])), np.float32)
+        texts = find_text(rgb, protect=protect, seed=job.seed, checkpoint=job.checkpoint)
         texts = merge_text(texts, max(1, room // 2)) if texts else texts
         yield Progress("Reading text", 1, STEPS)
         current, front = lift_text(current, texts, job)
@@ -65,13 +71,15 @@ def split(rgb: Rgb, *, at_most: int, seconds: float, job: JobContext) -> Iterato
             job.notes.append("The time budget ran out: some objects may have stayed in the background.")
             break
         yield Progress("Finding objects", 2 + 2 * look, STEPS)
-        cuts = cut_objects(current, touched, space, job)
+        cuts, drawn = cut_objects(current, touched, space, job)
         if not cuts:
             break
         yield Progress("Filling the background", 3 + 2 * look, STEPS)
         current, layers, hole = lift_objects(current, cuts, job)
         touched |= hole
         back = layers + back
+        if not drawn:  # behind what was taken off a photograph lies a fill, in which there is nothing to be found
+            break
     yield Progress("Filling the background", STEPS, STEPS)
     yield Layer("Background", np.dstack([current, np.full(rgb.shape[:2], 255, np.uint8)]), kind="background")
     yield from _fitted(back + front, room)
@@ -94,8 +102,9 @@ def lift_text(current: Rgb, texts: list[TextLayer], job: JobContext) -> tuple[Rg
     return rest, layers[::-1]
 
 
-def cut_objects(current: Rgb, touched: Mask, at_most: int, job: JobContext) -> list[Cutout]:
-    """Soft cuts of the objects in front, none over another; nothing that is mostly a filled hole."""
+def cut_objects(current: Rgb, touched: Mask, at_most: int, job: JobContext) -> tuple[list[Cutout], bool]:
+    """Soft cuts of the objects in front, none over another, nothing that is mostly a filled hole; and whether the
+    ground is drawn."""
     looked = find_objects(current, at_most=MOST_LAYERS, checkpoint=job.checkpoint)
     cuts, taken = list[Cutout](), np.zeros(current.shape[:2], np.float32)
     for shape in looked.shapes:
@@ -115,29 +124,29 @@ def cut_objects(current: Rgb, touched: Mask, at_most: int, job: JobContext) -> l
         cuts.append(Cutout(free, cut.left, cut.top))
         if len(cuts) == at_most:
             break
-    return cuts
+    return cuts, looked.drawn
 
 
 def lift_objects(current: Rgb, cuts: list[Cutout], job: JobContext) -> tuple[Rgb, list[Layer], Mask]:
     """The picture without the objects, their layers, and the hole they left."""
-    hole = np.zeros(current.shape[:2], bool)
+    hole, taken = np.zeros(current.shape[:2], bool), np.zeros(current.shape[:2], np.float32)
     for cut in cuts:
         hole[cut.place] |= cut.alpha > SEEN
-    hole = grow(hole, max(2, max(current.shape[:2]) // 400))
+        taken[cut.place] += cut.alpha
+    hole = grow(hole, max(3, max(current.shape[:2]) // 250))
     job.checkpoint()
     underlay, rest, layers = fill(current, hole, seed=job.seed), current.copy(), list[Layer]()
     for cut in cuts:
         job.checkpoint()
-        colours = estimate_foreground(rest[cut.place], cut.alpha)
-        pixels, rest[cut.place] = lift(rest[cut.place], underlay[cut.place], cut.alpha, colours)
+        seen, under, own = (
+            rest[cut.place],
+            underlay[cut.place],
+            hole[cut.place] & ~(taken[cut.place] > 1.5 * cut.alpha + 0.02),
+        )
+        alpha = settle_edges(seen, under, cut.alpha, spread_colours(seen, cut.alpha), own)
+        pixels, rest[cut.place] = lift(seen, under, alpha, estimate_foreground(seen, alpha))
         layers.append(Layer("Object", pixels, cut.left, cut.top, "object"))
     return rest, layers, hole
-
-
-def _protected(rgb: Rgb) -> NDArray[np.float32]:
-    """What stands out (H, W) float32 0…1: print on it belongs to it."""
-    level = trusted(salience(working_copy(rgb)))
-    return cv2.resize(level, (rgb.shape[1], rgb.shape[0])).astype(np.float32)
 
 
 def _fitted(layers: list[Layer], room: int) -> list[Layer]:

@@ -8,15 +8,17 @@ Floats = NDArray[np.float32]
 
 
 def lift(current: Bytes, underlay: Bytes, alpha: Floats, foreground: Floats, *, rounds: int = 3) -> tuple[Bytes, Bytes]:
-    """Split `current` into a layer and what lies under it; the layer over the underlay is `current` again, within rounding.
+    """Split `current` into a layer and what lies under it; the layer over the underlay is `current` again, within
+    rounding.
 
     current, underlay: (H, W, 3) uint8, the picture and a guess at what the layer hides. alpha: (H, W) float32 0…1.
     foreground: (H, W, 3) float32 0…255, a guess at the layer's colours.
     Returns the layer (H, W, 4) uint8, straight alpha, and the underlay (H, W, 3) uint8.
 
-    Compositing is linear, so what the two guesses leave over is shared out by weight (least squares): where the layer is thin
-    the underlay takes it, where it is dense the layer does. The underlay is then rounded, and the layer solved against it,
-    F = (C − (1−α) U) / α; alpha rises, only where it must, to the least value that keeps F a colour.
+    Compositing is linear, so what the two guesses leave over is shared out by weight (least squares): where the layer
+    is thin the underlay takes it, where it is dense the layer does. The underlay is then rounded, and the layer
+    solved against it, F = (C − (1−α) U) / α; alpha rises, only where it must, to the least value that keeps F a
+    colour.
     """
     target = current.astype(np.float32)
     alpha8 = np.rint(alpha * 255).clip(0, 255)
