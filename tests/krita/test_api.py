@@ -37,7 +37,9 @@ def test_the_plugin_calls_nothing_of_krita_that_is_not_written_down() -> None:
     """Calls on documents, nodes, windows and Krita itself are found by the variable they are made on."""
     owners = {"document", "_document", "group", "layer", "node", "root", "app", "view"}
     unknown = set()
-    for file in PLUGIN.glob("*.py"):
+    files = [file for file in PLUGIN.glob("*.py") if "from krita import" in file.read_text() or file.stem == "session"]
+    assert len(files) >= 6
+    for file in files:
         for call in (each for each in ast.walk(ast.parse(file.read_text())) if isinstance(each, ast.Call)):
             function = call.func
             if isinstance(function, ast.Attribute) and _owner(function.value) in owners - {function.attr}:

@@ -1,7 +1,10 @@
 """kritarunner -s unflatten.batch -f run IN… --out DIR: headless, no dialog, one line a file, the number of failures."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +14,7 @@ import pytest
 from bridges import Bridge
 from PIL import Image
 from runner import Runner
+from window import Krita
 
 pytestmark = pytest.mark.krita
 
@@ -105,3 +109,29 @@ def test_wrong_arguments_end_with_a_sentence(runner: Runner) -> None:
     run = runner.batch("picture.png")
     assert run.returncode == 120
     assert "--out" in run.stderr
+
+
+POSTER = Path(__file__).parents[2] / "bridge" / "sample" / "poster.png"
+
+
+def test_krita_and_the_command_line_give_the_same_layers(
+    krita: Krita, runner: Runner, builtin_bridge: Bridge, tmp_path: Path
+) -> None:
+    runner.use(builtin_bridge)
+    run = runner.batch(POSTER, "--out", tmp_path, "--seed", 7)
+    assert run.returncode == 0, run.stdout + run.stderr
+    split = [sys.executable, "-m", "bridge.cli", "split", str(POSTER), "-o", f"{tmp_path / 'cli'}/", "--seed", "7"]
+    subprocess.run(split, check=True, timeout=180, capture_output=True)
+    listed = json.loads((tmp_path / "cli" / "stack.json").read_text("utf-8"))["layers"]
+
+    assert krita.open_document(name="poster", path=str(tmp_path / "poster.kra"))
+    group = krita.layers(name="poster")[-1]
+    assert [layer["name"] for layer in group["children"]] == [layer["name"] for layer in listed]
+    for index, layer in enumerate(listed):
+        file = tmp_path / "layer"
+        krita.layer_pixels(name="poster", group=group["name"], index=index, path=str(file))
+        expected = np.asarray(Image.open(tmp_path / "cli" / layer["file"]).convert("RGBA"))
+        pixels = np.fromfile(file, np.uint8).reshape(expected.shape)[..., [2, 1, 0, 3]]
+        assert (pixels[..., 3] == expected[..., 3]).all(), layer["name"]
+        shown = expected[..., 3] > 0
+        assert (pixels[shown] == expected[shown]).all(), layer["name"]
