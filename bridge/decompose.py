@@ -18,7 +18,7 @@ from bridge.settings import Settings
 
 @dataclass(frozen=True)
 class Planned:
-    """The finished stack's outline (names, kinds, rectangles), sent before the first pixels, so that places can wait."""
+    """The finished stack's outline (names, kinds, rectangles), sent before the first pixels, so places can wait."""
 
     stack: Stack
 
@@ -55,7 +55,7 @@ Step = Progress | Handle | Planned | Finished | Report
 def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Iterator[Step]:
     """Split `picture` with `backend`, and yield progress, the plan, each finished layer and last the report.
 
-    Raises BadPicture, NothingFound, Cancelled, BackendUnavailable and whatever the backend raises; nothing is yielded as finished
+    Raises BadPicture, NothingFound, Cancelled, BackendUnavailable and what the backend raises; nothing is yielded as finished
     before the whole stack is exact.
     """
     check_picture(picture.width, picture.height)

@@ -2,7 +2,7 @@
 
 Where one layer covers a pixel alone, its colour becomes the picture's own. Where layers mix, the residual between the
 picture and the flattened draft is given back to them in proportion to their weights (least squares), and what rounding
-leaves is settled bottom-up by the layer on top, whose alpha rises by the smallest amount that brings the colour within reach.
+leaves is settled by the layer on top, whose alpha rises by the smallest amount that brings the colour within reach.
 """
 
 import cv2
@@ -21,8 +21,8 @@ def make_exact(stack: Stack, picture: Picture) -> Stack:
     """Change the stack's layers in place so that they flatten to the picture; returns the stack.
 
     stack: writable (h, w, 4) uint8 layers on the picture's canvas, the first one opaque and as large as the canvas.
-    picture: (H, W, 4) uint8 RGBA. Where it is translucent, the pixel goes whole to the layer with the greatest weight there,
-    with the picture's own alpha: compositing several translucent layers cannot be exact in 8 bit.
+    picture: (H, W, 4) uint8 RGBA. Where it is translucent, the pixel goes whole to the layer with the greatest weight
+    there, with the picture's own alpha: compositing several translucent layers cannot be exact in 8 bit.
     """
     first = stack.layers[0]
     if first.rect != (0, 0, stack.width, stack.height) or not (first.pixels[..., 3] == 255).all():
@@ -80,7 +80,7 @@ def _inside(
 
 
 def weights(alphas: U8) -> NDArray[np.float32]:
-    """Each layer's share of the flattened pixel, (n, m) float32 0–1: its alpha times what the layers above let through."""
+    """Each layer's share of the flattened pixel, (n, m) float32 0–1: its alpha times what those above let through."""
     a = alphas.astype(np.float32) / np.float32(255)
     through = np.ones_like(a)
     through[:-1] = np.cumprod((1 - a)[:0:-1], axis=0)[::-1]
@@ -119,8 +119,10 @@ def _give_residual_back(colours: U8, alphas: U8, target: U16) -> None:
 
 
 def _settle_rounding(colours: U8, alphas: U8, target: U16) -> None:
-    """Give what is left of the residual to the topmost layer that is there: a step of its colour moves the flattened pixel
-    by at most one, so every value between its extremes can be reached."""
+    """Give what is left of the residual to the topmost layer that is there.
+
+    A step of its colour moves the flattened pixel by at most one, so every value between its extremes can be reached.
+    """
     count = len(colours)
     m = np.arange(colours.shape[1])
     top = count - 1 - (alphas[::-1] > 0).argmax(0)

@@ -12,9 +12,9 @@ CLEAR = 5
 
 
 def fit_to_canvas(draft: Stack, picture: Picture) -> Stack:
-    """The draft at the picture's size: scaled, nearly opaque and nearly clear alphas snapped, the first layer a whole canvas.
+    """The draft at the picture's size: scaled, alphas that are nearly 0 or 255 snapped, the first layer a whole canvas.
 
-    draft: one or more (h, w, 4) uint8 layers, back to front, on a canvas of any size. Returns layers that are copies, writable.
+    draft: one or more (h, w, 4) uint8 layers, back to front, on a canvas of any size. Returns writable copies.
     """
     layers = [_scaled(layer, draft, picture) for layer in draft.layers]
     for layer in layers:

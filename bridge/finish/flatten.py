@@ -22,7 +22,7 @@ TILE_ROWS = 128
 
 
 def blend(backdrop: U16, colour: U16, alpha: U16) -> U16:
-    """round((backdrop·(255−alpha) + colour·alpha) / 255), exact in 16-bit integers. All 0–255, shapes that broadcast."""
+    """round((backdrop·(255−alpha) + colour·alpha) / 255), exact in 16-bit integers. All 0–255, any shapes."""
     t: U16 = backdrop * (255 - alpha) + colour * alpha + np.uint16(128)
     t += t >> 8
     t >>= 8
@@ -83,7 +83,7 @@ def lay_over(below: U8, above: U8) -> None:
 
 
 def _over_translucent(under: U16, over: U16) -> U8:
-    """(n, 4) over (n, 4) where the backdrop is itself translucent: the layer's share of the new alpha weighs the colours."""
+    """(n, 4) over (n, 4) where the backdrop is translucent: the layer's share of the new alpha weighs the colours."""
     a, b = over[:, 3:].astype(np.float32), under[:, 3:].astype(np.float32)
     alpha = a + (255 - a) * b / 255
     colour = under[:, :3] + (over[:, :3] - under[:, :3].astype(np.float32)) * (a / alpha)

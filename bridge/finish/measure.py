@@ -11,7 +11,7 @@ from bridge.picture import Picture, Stack
 
 @dataclass(frozen=True)
 class Measured:
-    """max_error: the largest difference of any channel, 0–255, where either is visible. exact_share: identical pixels, 0–1."""
+    """max_error: a channel's largest difference, 0–255, where either is visible. exact_share: identical pixels, 0–1."""
 
     max_error: int
     exact_share: float

@@ -25,7 +25,7 @@ LONGEST = 60
 
 
 def name_layers(stack: Stack) -> Stack:
-    """Unique names: the backend's own for text, "Background", and "Object 2 (red, lower left)", counted from the top."""
+    """Unique names: the backend's for text, "Background", and "Object 2 (red, lower left)", counted from the top."""
     named: list[Layer] = []
     objects = sum(layer.kind != "text" and layer.kind != "background" for layer in stack.layers)
     seen: Counter[str] = Counter()
@@ -35,7 +35,8 @@ def name_layers(stack: Stack) -> Stack:
         elif layer.kind == "text":
             name = shortened(layer.name)
         else:
-            name = f"{layer.kind.capitalize()} {objects} ({main_colour(layer.pixels)}, {place(layer, stack.width, stack.height)})"
+            described = f"{main_colour(layer.pixels)}, {place(layer, stack.width, stack.height)}"
+            name = f"{layer.kind.capitalize()} {objects} ({described})"
             objects -= 1
         seen[name] += 1
         named.append(layer.named(name if seen[name] == 1 else f"{name} ({seen[name]})"))
@@ -49,7 +50,7 @@ def shortened(name: str) -> str:
 
 
 def place(layer: Layer, width: int, height: int) -> str:
-    """Where the middle of the layer's visible part lies on the canvas, in ninths: "upper left", "centre", "bottom", …"""
+    """Where the middle of the layer's visible part lies on the canvas, in ninths: "upper left", "centre", "bottom""""
     moments = cv2.moments(layer.pixels[..., 3])
     total = moments["m00"] or 1.0
     x = (layer.left + moments["m10"] / total) / width

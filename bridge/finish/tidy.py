@@ -12,7 +12,7 @@ LEAST_PIXELS = 12
 
 
 def drop_blank_layers(stack: Stack) -> Stack:
-    """Leave out layers above the first in which next to nothing can be seen; exactness gives their pixels to the others."""
+    """Leave out layers above the first in which next to nothing shows; exactness gives their pixels to the others."""
     least = max(LEAST_PIXELS, LEAST_SHARE * stack.width * stack.height)
     kept = [layer for layer in stack.layers[1:] if np.count_nonzero(layer.pixels[..., 3] > SEEN) >= least]
     return replace(stack, layers=(stack.layers[0], *kept))
