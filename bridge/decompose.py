@@ -55,8 +55,8 @@ Step = Progress | Handle | Planned | Finished | Report
 def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Iterator[Step]:
     """Split `picture` with `backend`, and yield progress, the plan, each finished layer and last the report.
 
-    Raises BadPicture, NothingFound, Cancelled, BackendUnavailable and what the backend raises; nothing is yielded as finished
-    before the whole stack is exact.
+    Raises BadPicture, NothingFound, Cancelled, BackendUnavailable and what the backend raises; nothing is
+    yielded as finished before the whole stack is exact.
     """
     check_picture(picture.width, picture.height)
     if not picture.view[..., 3].any():

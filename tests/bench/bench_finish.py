@@ -70,9 +70,8 @@ def main() -> None:
     seconds = time.perf_counter() - began
     total += seconds
     print(f"  {'measure':8} {seconds:.3f} s  {seconds / copy:5.1f} copies")
-    print(
-        f"  {'all':8} {total:.3f} s  {total / copy:5.1f} copies; {measured}; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB"
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"  {'all':8} {total:.3f} s  {total / copy:5.1f} copies; {measured}; peak {peak} MB")
 
 
 if __name__ == "__main__":
