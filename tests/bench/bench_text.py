@@ -2,10 +2,11 @@
 
     python -m tests.bench.bench_text [--width 1000] [--only flower] [--sheets DIR] [--scenes SEED]
 
-soft IoU: of each true line's alpha with the layer that fits it best. left: what of the lettering's difference from the ground
-is still in the picture outside the layers' holes, in levels of 255 (the 99.9th percentile around the line). ground: how far
-the picture without its text is from the true ground where text was, in levels (mean, 99th percentile). --scenes takes the text
-layers of tests/bench/scenes.py as well. Sheets show the picture, the text over white and over black, and the holes.
+soft IoU: of each true line's alpha with the layer that fits it best. left: what of the lettering's difference from the
+ground is still in the picture outside the layers' holes, in levels of 255 (the 99.9th percentile around the line).
+ground: how far the picture without its text is from the true ground where text was, in levels (mean, 99th percentile).
+--scenes takes the text layers of tests/bench/scenes.py instead. Sheets show the picture, the text over white and over
+black, and the holes.
 """
 
 import argparse
@@ -124,7 +125,8 @@ def main() -> None:
         if not scores:
             continue
         print(
-            f"{kind:14} lines {len(scores):3}  mean soft IoU {np.mean(scores):.3f}  least {min(scores):.3f}  over .9 {np.mean(np.array(scores) > 0.9):.0%}"
+            f"{kind:14} lines {len(scores):3}  mean soft IoU {np.mean(scores):.3f}  least {min(scores):.3f}"
+            f"  over .9 {np.mean(np.array(scores) > 0.9):.0%}"
         )
     print("layers that are no true line:", false)
 

@@ -1,9 +1,9 @@
 """Posters whose every line of lettering is known: what bench_text.py reads and lifts.
 
 Each poster is a ground (flat, gradient, pattern, photograph) and lines of text, every line an RGBA layer of its own, so
-that the alpha which a perfect splitter would find is known to the last pixel. Sizes are shares of the width, so the same
-poster can be made at any size. Fonts and photographs are taken from where Debian puts them; without them, Pillow's own
-font and painted grounds are used.
+that the alpha which a perfect splitter would find is known to the last pixel. Sizes are shares of the width, so the
+same poster can be made at any size. Fonts and photographs are taken from where Debian puts them; without them, Pillow's
+own font and painted grounds are used.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ PHOTOS = Path("/usr/share/backgrounds/mate")
 
 @dataclass(frozen=True)
 class Line:
-    """One line: x, y (its top left), size in shares of the poster's width; ink one colour, two (a gradient) or one a letter."""
+    """One line: x, y (its top left) and size in shares of the width; ink one colour, two (gradient) or one a letter."""
 
     text: str
     x: float

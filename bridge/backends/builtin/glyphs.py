@@ -41,13 +41,13 @@ def cut_lettering(rgb: Rgb, line: ReadLine, others: Sequence[ReadLine] = ()) -> 
     """
     place = _place(rgb, line.quad, line.height * MARGIN)
     crop = rgb[place].astype(np.float32)
-    offset = np.float32([place[1].start, place[0].start])
+    offset = np.array([place[1].start, place[0].start], np.float32)
     quad = line.quad - offset
     near = [other.quad - offset for other in others if _touches(other.quad, line.quad, line.height * MARGIN)]
 
     scale = min(1.0, WORK_HEIGHT / line.height)
-    small = crop if scale == 1 else cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    scales = np.float32([small.shape[1] / crop.shape[1], small.shape[0] / crop.shape[0]])
+    small = crop if scale == 1 else _resized(crop, (round(crop.shape[1] * scale), round(crop.shape[0] * scale)))
+    scales = np.array([small.shape[1] / crop.shape[1], small.shape[0] / crop.shape[0]], np.float32)
     inside, reach, taken = _zones(small.shape[:2], quad * scales, [q * scales for q in near], line.height * scale)
     strokes = find_strokes(small, inside, reach, taken, line.height * scale, quad * scales, line.text)
     if strokes is None:
@@ -56,6 +56,15 @@ def cut_lettering(rgb: Rgb, line: ReadLine, others: Sequence[ReadLine] = ()) -> 
     _, reach, taken = _zones(crop.shape[:2], quad, near, line.height)
     alpha, ink = _matte(crop, strokes, reach, taken, 1 / scale, line.height)
     return _cropped(alpha, ink, place[1].start, place[0].start)
+
+
+def _resized(values: Floats, size: tuple[int, int]) -> Floats:
+    """`values` (h, w) or (h, w, C) at `size` (width, height), which is at least one pixel."""
+    size = (max(1, size[0]), max(1, size[1]))
+    smaller = size[0] < values.shape[1]
+    return np.asarray(
+        cv2.resize(values, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.float32
+    )
 
 
 def _place(rgb: Rgb, quad: Quad, margin: float) -> tuple[slice, slice]:
@@ -91,7 +100,7 @@ def _grown(quad: Quad, by: float) -> Quad:
     across, down = quad[1] - quad[0], quad[3] - quad[0]
     across = across / max(float(np.linalg.norm(across)), 1e-3) * by
     down = down / max(float(np.linalg.norm(down)), 1e-3) * by
-    return quad + np.float32([-across - down, across - down, across + down, -across + down])
+    return quad + np.stack([-across - down, across - down, across + down, -across + down]).astype(np.float32)
 
 
 def _matte(
@@ -99,22 +108,22 @@ def _matte(
 ) -> tuple[Floats, Floats]:
     """Alpha and ink at full resolution of strokes found at 1/scale of it.
 
-    Only a band around the strokes' edges is unknown. In it, ink is what the nearest solid strokes are and ground what the
-    nearest free ground is, and alpha where the picture's colour lies between the two.
+    Only a band around the strokes' edges is unknown. In it, ink is what the nearest solid strokes are and ground what
+    the nearest free ground is, and alpha where the picture's colour lies between the two.
     """
     size = (crop.shape[1], crop.shape[0])
-    body = cv2.resize(strokes.body.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+    body = _resized(strokes.body.astype(np.float32), size) > 0.5
     band = max(1, round(0.75 * scale))
     # on a clean ground the faintest fringe is followed; on a busy one, what is that far out is the ground's own pattern
     fringe = 2 if strokes.clean else 1
     edge = grow(body, band + fringe)
     ground = spread(crop, ~edge & ~taken)
-    ink = strokes.ink if scale == 1 else cv2.resize(strokes.ink, size, interpolation=cv2.INTER_LINEAR)
+    ink = strokes.ink if scale == 1 else _resized(strokes.ink, size)
     core = shrink(body, band + 1) & body
     solid = core | (body & (np.abs(crop - ink).max(-1) < (4 if strokes.clean else 10)))
     if solid.any():
         near = spread(crop, solid)
-        ink = np.where(grow(solid, 3 * band + 2)[..., None], near, ink)
+        ink = np.where(grow(solid, 3 * band + 2)[..., None], near, ink).astype(np.float32)
     alpha = _between(crop, ground, ink)
     beside = alpha[grow(body, band + fringe + 2) & ~edge & ~taken]
     grain = float(np.percentile(beside, 90)) if beside.size else MOST_GRAIN
@@ -141,7 +150,7 @@ def _between(crop: Floats, ground: Floats, ink: Floats) -> Floats:
 
 
 def _snapped(alpha: Floats, grain: float) -> Floats:
-    """Alpha with what is within `grain` of 0 or 1 at 0 and 1: clean where the picture is clean, and no haze where it isn't."""
+    """Alpha with what is within `grain` of 0 or 1 at 0 and 1: no haze where the picture is noisy."""
     out = np.where(alpha < grain, 0, np.where(alpha > 1 - grain, 1, alpha))
     return out.astype(np.float32)
 
@@ -151,19 +160,22 @@ def _with_halo(
 ) -> tuple[Floats, Floats]:
     """The strokes together with the soft shadow or glow on the ground under them.
 
-    under: the ground next to the strokes, shadow and all. The shadow's alpha is the least that explains how it differs from
-    the ground beyond the shadow.
+    under: the ground next to the strokes, shadow and all. The shadow's alpha is the least that explains how it differs
+    from the ground beyond the shadow.
     """
     assert strokes.halo is not None
     size = (crop.shape[1], crop.shape[0])
-    halo = cv2.resize(strokes.halo.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+    halo = _resized(strokes.halo.astype(np.float32), size) > 0.5
     free = spread(crop, ~grow(halo | (alpha > 0), 2) & ~taken)
     seen = np.where((alpha > 0)[..., None], under, crop)
     change = seen - free
-    room = np.where(change > 0, 255 - free, free)
+    # a shadow only darkens and a glow only lightens; the other way lies what is left of the letters' own edges
+    lightens = float(change[halo & (alpha == 0)].sum()) > 0
+    change = np.maximum(change, 0) if lightens else np.minimum(change, 0)
+    room = 255 - free if lightens else free
     thin = (np.abs(change) / np.maximum(room, 1)).max(-1)
     thin = np.where(halo & reach & (thin > 1.5 / 255), thin.clip(0, 1), 0).astype(np.float32)
-    tint = np.clip(free + change / np.maximum(thin, 1e-3)[..., None], 0, 255)
+    tint = np.clip(free + change / np.maximum(thin, 1e-3)[..., None], 0, 255).astype(np.float32)
     return _over(alpha, ink, thin, tint)
 
 
@@ -177,7 +189,7 @@ def _over(alpha: Floats, ink: Floats, thin: Floats, tint: Floats) -> tuple[Float
     below = (1 - alpha) * thin
     whole = alpha + below
     mixed = (ink * alpha[..., None] + tint * below[..., None]) / np.maximum(whole, 1e-6)[..., None]
-    return whole, np.where(thin[..., None] > 0, mixed, ink).astype(np.float32)
+    return whole.astype(np.float32), np.where(thin[..., None] > 0, mixed, ink).astype(np.float32)
 
 
 def _cropped(alpha: Floats, ink: Floats, left: int, top: int) -> Lettering | None:

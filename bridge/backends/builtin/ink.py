@@ -1,4 +1,4 @@
-"""Which pixels around a line of text are its strokes: colours that the ground beside it lacks, proved by reading them."""
+"""Which pixels around a line of text are its strokes: colours that its ground lacks, proved by reading them."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 
 BINS = 16  # colours are counted in BINS³ cells
 READS_WELL = 0.85
+READS_AT_ONCE = 0.92  # no other answer is tried
 STILL_READS = 0.4
 MOST_INKS = 6
 
@@ -27,8 +28,10 @@ MOST_INKS = 6
 class Strokes:
     """A line's strokes.
 
-    body: (h, w) bool; ink: (h, w, 3) float32 0…255, their colours; halo: (h, w) bool, strokes with their shadow or glow, if
-    they have one on an even ground; shadow: what they cast on any other; clean: whether the ground is even, by and large; reads: how well they read, 0…1; worth: the same, less what speaks against them.
+    body: (h, w) bool; ink: (h, w, 3) float32 0…255, their colours.
+    halo: (h, w) bool, strokes with their shadow or glow, if they have one on an even ground; shadow: what they cast on
+    any other. clean: whether the ground is even, by and large.
+    reads: how well they read, 0…1; worth: the same, less what speaks against them.
     """
 
     body: Mask
@@ -45,11 +48,11 @@ def find_strokes(
 ) -> Strokes | None:
     """The strokes of one line in `crop` (h, w, 3) float32 0…255, or None.
 
-    inside: where the line's bodies are; reach: how far they may reach; taken: what belongs to other lines; height: of the line
-    in pixels; quad: its box, with which it is read again.
+    inside: where the line's bodies are; reach: how far they may reach; taken: what belongs to other lines; height: of
+    the line in pixels; quad: its box, with which it is read again.
 
-    Several answers are tried, the likeliest first, and the first whose bare strokes read as `text` is taken: a title across a
-    sun, a white caption over a white petal and print on leaves each fool one way of looking, rarely all.
+    Several answers are tried, the likeliest first, and the first whose bare strokes read as `text` is taken: a title
+    across a sun, a white caption over a white petal and print on leaves each fool one way of looking, rarely all.
     """
     if inside.sum() < 30:
         return None
@@ -63,17 +66,18 @@ def find_strokes(
         strokes = _judged(zone, body, ink)
         more = _with_other_inks(zone, strokes)
         if more is not strokes and more.reads > strokes.reads - 0.05:
-            strokes = replace(more, worth=max(more.worth, strokes.worth))
+            # letters that read by themselves are worth more than such that read only with others' help
+            helped = 0.0 if strokes.worth >= READS_WELL else 0.1
+            strokes = replace(more, worth=max(more.worth, strokes.worth) - helped)
         if best is None or strokes.worth > best.worth:
             best = strokes
-        if best.worth >= READS_WELL:
+        if best.worth >= READS_AT_ONCE:
             break
-    even = smooth is not None and smooth.near
-    if even:
+    if smooth is not None and smooth.near:
         best = _by_contrast(zone, smooth, best)
     if best is None or best.worth < STILL_READS:
         return None
-    if even:
+    if smooth is not None and smooth.near:
         return replace(best, clean=True)
     return replace(best, clean=smooth is not None, shadow=find_shadow(crop, best.body, taken, height))
 
@@ -125,8 +129,11 @@ def _edgeless(crop: Floats, body: Mask) -> float:
 
 @dataclass(frozen=True)
 class _Smooth:
-    """ground: (h, w, 3), a smooth surface; noise: its grain in levels; plain: (h, w), where the picture is no more than ground;
-    near: whether it holds all around the line, not only by and large."""
+    """A smooth ground.
+
+    ground: (h, w, 3), its colours; noise: its grain in levels; plain: (h, w), where the picture is no more than ground;
+    near: whether that holds all around the line, not only by and large.
+    """
 
     ground: Floats
     noise: float
@@ -171,7 +178,7 @@ def _robust_fit(design: NDArray[np.float64], colours: Floats) -> tuple[NDArray[n
         fit = np.linalg.solve(weighted @ design + slack, weighted @ colours)
         miss = np.abs(colours - design @ fit).max(-1)
         weights = 1 / np.maximum(1.0, miss / 3) ** 2
-    return fit, miss
+    return np.asarray(fit, np.float64), np.asarray(miss, np.float64)
 
 
 def _by_contrast(zone: _Zone, smooth: _Smooth, hard: Strokes | None) -> Strokes | None:
@@ -194,7 +201,7 @@ def _by_contrast(zone: _Zone, smooth: _Smooth, hard: Strokes | None) -> Strokes 
 
 
 def _fades(halo: Mask, zone: _Zone) -> bool:
-    """Whether a shadow or glow is over before the strokes' reach ends; if not, it is the ground that was foretold wrong."""
+    """Whether a shadow or glow is over before the strokes' reach ends; if not, the ground was foretold wrong."""
     end = zone.reach & ~shrink(zone.reach, max(1, round(0.1 * zone.height))) & ~zone.taken
     border = np.ones_like(end)
     border[2:-2, 2:-2] = False  # where the picture ends, too
@@ -211,9 +218,9 @@ def _likely_inks(crop: Floats, inside: Mask, ring: Mask, *, most: int = 3) -> li
         cell = np.unravel_index(int(surplus.argmax()), surplus.shape)
         if surplus[cell] <= 0.01:
             break
-        centre = (np.float32(cell) + 0.5) * (256 / BINS)
+        centre = (np.array(cell, np.float32) + 0.5) * np.float32(256 / BINS)
         close = np.abs(colours - centre).max(-1) < 1.25 * 256 / BINS
-        inks.append(np.median(colours[close], axis=0).astype(np.float32) if close.any() else centre)
+        inks.append(np.asarray(np.median(colours[close], axis=0) if close.any() else centre, np.float32))
         surplus[tuple(slice(max(0, c - 3), c + 4) for c in cell)] = 0
     return inks
 
@@ -222,11 +229,11 @@ def _histogram(colours: Floats) -> Floats:
     cells = np.clip(colours * (BINS / 256), 0, BINS - 1).astype(np.int64)
     flat = (cells[:, 0] * BINS + cells[:, 1]) * BINS + cells[:, 2]
     counts = np.bincount(flat, minlength=BINS**3).reshape(BINS, BINS, BINS) / max(1, len(colours))
-    return uniform_filter(counts.astype(np.float32), 3, mode="constant") * 27
+    return np.asarray(uniform_filter(counts.astype(np.float32), 3, mode="constant") * 27, np.float32)
 
 
 def _peel(zone: _Zone, seed: Floats, *, rounds: int = 3) -> tuple[Mask, Floats]:
-    """Strokes of one ink, even or a straight gradient, that starts as the colour `seed`: ink and ground found in turn."""
+    """Strokes of one ink, even or a straight gradient, that starts as `seed`: ink and ground found in turn."""
     crop = zone.crop
     ink = np.broadcast_to(seed, crop.shape).astype(np.float32)
     body = (np.abs(crop - ink).max(-1) < 40) & zone.inside
@@ -267,7 +274,7 @@ def _straight_gradient(crop: Floats, pure: Mask) -> Floats:
 
 
 def _with_other_inks(zone: _Zone, strokes: Strokes) -> Strokes:
-    """The strokes with those of further colours: an outline around the first or, while they don't read, more letters."""
+    """The strokes with those of further colours: an outline or, while they don't read, more letters."""
     crop, body, ink = zone.crop, strokes.body, strokes.ink
     rare = _histogram(crop[zone.ring])
     complete = strokes.worth >= READS_WELL
@@ -281,7 +288,7 @@ def _with_other_inks(zone: _Zone, strokes: Strokes) -> Strokes:
         cell = np.unravel_index(int(surplus.argmax()), surplus.shape)
         if surplus[cell] < 0.04:
             break
-        centre = (np.float32(cell) + 0.5) * (256 / BINS)
+        centre = (np.array(cell, np.float32) + 0.5) * np.float32(256 / BINS)
         alike = np.abs(crop - centre).max(-1) < 1.5 * 256 / BINS
         more = _within(alike & ~body, zone)
         if more.sum() < 0.08 * first or not _is_even(crop, more):
@@ -315,7 +322,7 @@ def _runs_around(more: Mask, body: Mask, height: float) -> bool:
 
 
 def _to_its_width(alike: Mask, outline: Mask, body: Mask) -> Mask:
-    """The outline also where it runs into a shape of its own colour: as far from the letters as it is wide elsewhere."""
+    """The outline also where it runs into a shape of its own colour: as wide as it is elsewhere."""
     away = cv2.distanceTransform((~body).astype(np.uint8), cv2.DIST_L2, 3)
     return alike & (away <= np.percentile(away[outline], 90))
 
@@ -330,7 +337,7 @@ def _are_letters(more: Mask, body: Mask) -> bool:
 
 
 def _within(mask: Mask, zone: _Zone, *, outside: float = 0.1) -> Mask:
-    """The connected parts of `mask` that are the line's: what goes on beyond its reach is a shape behind or beside it."""
+    """The connected parts of `mask` that are the line's: what goes on beyond its reach is a shape behind it."""
     inside, reach = zone.inside, zone.reach
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     count = len(stats)
@@ -343,7 +350,7 @@ def _within(mask: Mask, zone: _Zone, *, outside: float = 0.1) -> Mask:
     long_ = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) > 0.6 * zone.height
     keep &= (heart > 0.4 * area) | ~long_
     keep[0] = False
-    return keep[labels] & reach
+    return keep[np.asarray(labels, np.intp)] & reach
 
 
 def _fills_like_type(body: Mask, inside: Mask, height: float) -> bool:

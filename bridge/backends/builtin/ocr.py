@@ -1,4 +1,4 @@
-"""Reading: where lines of text are in a picture, and what they say. PP-OCRv6 through rapidocr, whose wheel carries the weights."""
+"""Reading: where lines of text are in a picture, and what they say. PP-OCRv6, whose weights come with rapidocr."""
 
 import unicodedata
 from collections.abc import Callable
@@ -16,7 +16,9 @@ Quad = NDArray[np.float32]
 
 LOOK_SIDES = (1152, 448)  # one look for type of all usual sizes, one from afar for titles that fill the picture
 LEAST_SIDE = 16  # below this on the short side of a look there is nothing to read
-THREADS = 2  # fixed, not the machine's: sums in another order could round otherwise, and the same seed must give the same bytes
+THREADS = (
+    2  # fixed, not the machine's: other sums' order may round otherwise, and the same picture gives the same bytes
+)
 SURE_BOX = 0.5  # a box that the detector is less sure of must read better
 DOUBTFUL_BOX = 0.3
 READ_HEIGHT = 48  # what the recogniser's input is scaled to
@@ -33,7 +35,8 @@ SYMBOLS = set("&%€$£¥@#!?§")
 class ReadLine:
     """A line of text.
 
-    quad: (4, 2) float32 corners in the picture's pixels, clockwise from the text's own top left, a little larger than the type.
+    quad: (4, 2) float32 corners in the picture's pixels, clockwise from the text's own top left, a little larger than
+    the type.
     score: 0…1, how sure the reading is.
     """
 
@@ -82,7 +85,7 @@ def read_lines(rgb: Rgb, checkpoint: Callable[[], None] = lambda: None) -> list[
     """The lines of text in `rgb` (H, W, 3) uint8, from top to bottom; what only might be text is left out.
 
     Boxes come from the detector (DB: Liao and others, 2020) at a bounded size, so time and answer do not hang on the
-    picture's resolution; words come from the recogniser on each box. `checkpoint` is called between steps and may raise.
+    picture's resolution; words come from the recogniser on each box. `checkpoint` is called between steps, may raise.
     """
     boxes: list[tuple[Quad, float]] = []
     for side in LOOK_SIDES:
@@ -107,7 +110,7 @@ def score_reading(image: Rgb, text: str) -> float:
 
 
 def straighten(image: NDArray[Any], quad: Quad, height: int | None = None) -> NDArray[Any]:
-    """What `quad` (4, 2) covers of `image` (H, W) or (H, W, C), upright, `height` pixels high (its own height if None)."""
+    """What `quad` (4, 2) covers of `image` (H, W) or (H, W, C), upright, `height` pixels high (its own if None)."""
     wide = (np.linalg.norm(quad[1] - quad[0]) + np.linalg.norm(quad[2] - quad[3])) / 2
     high = (np.linalg.norm(quad[3] - quad[0]) + np.linalg.norm(quad[2] - quad[1])) / 2
     h = max(1, round(float(high))) if height is None else height
@@ -125,7 +128,7 @@ def straighten(image: NDArray[Any], quad: Quad, height: int | None = None) -> ND
 
 
 def _boxes(rgb: Rgb, side: int) -> list[tuple[Quad, float]]:
-    """Boxes of what may be text and how sure the detector is, found in `rgb` scaled to at most `side` (at most doubled)."""
+    """Boxes of what may be text and how sure the detector is, in `rgb` scaled to `side` (at most doubled)."""
     height, width = rgb.shape[:2]
     scale = min(2.0, side / max(height, width))
     w, h = round(width * scale), round(height * scale)
@@ -137,8 +140,9 @@ def _boxes(rgb: Rgb, side: int) -> list[tuple[Quad, float]]:
     found = _engine()(small[..., ::-1], use_det=True, use_cls=False, use_rec=False, box_thresh=DOUBTFUL_BOX)
     if found.boxes is None:
         return []
-    boxes = ((np.float32(box) - edge) / np.float32([w / width, h / height]) for box in found.boxes)
-    return [(box.astype(np.float32), float(score)) for box, score in zip(boxes, found.scores, strict=True)]
+    scales = np.array([w / width, h / height])
+    boxes = ((np.asarray(box) - edge) / scales for box in found.boxes)
+    return [(np.asarray(box, np.float32), float(score)) for box, score in zip(boxes, found.scores, strict=True)]
 
 
 def _read(rgb: Rgb, quad: Quad) -> ReadLine:
@@ -205,7 +209,7 @@ def _is_lone_lookalike(line: ReadLine) -> bool:
 
 
 def _outline(quad: Quad) -> NDArray[np.float32]:
-    return cv2.convexHull(np.ascontiguousarray(quad, np.float32))
+    return np.asarray(cv2.convexHull(np.ascontiguousarray(quad, np.float32)), np.float32)
 
 
 def _shared(a: Quad, b: Quad) -> float:
@@ -243,20 +247,20 @@ def _join_fragments(lines: list[ReadLine]) -> list[ReadLine]:
 
 
 def _runs_on(a: ReadLine, b: ReadLine, *, widest_gap: float = 0.9) -> bool:
-    """Whether b goes on where a ends: same height, same direction, same baseline, a gap of at most `widest_gap` heights."""
+    """Whether b goes on where a ends: same height, direction and baseline, a gap of at most `widest_gap` heights."""
     h = min(a.height, b.height)
     if max(a.height, b.height) > 1.35 * h or abs((a.angle - b.angle + 180) % 360 - 180) > 6:
         return False
     along = a.quad[1] - a.quad[0]
     along = along / max(float(np.linalg.norm(along)), 1e-3)
-    up = np.float32([-along[1], along[0]])
+    up = np.array([-along[1], along[0]], np.float32)
     gap = float((b.quad[0] + b.quad[3] - a.quad[1] - a.quad[2]) @ along) / 2
     shift = float((b.quad.mean(0) - a.quad.mean(0)) @ up)
     return -0.8 * h < gap < widest_gap * h and abs(shift) < 0.25 * h
 
 
 def _joined(a: ReadLine, b: ReadLine) -> ReadLine:
-    quad = np.float32([a.quad[0], b.quad[1], b.quad[2], a.quad[3]])
+    quad = np.stack([a.quad[0], b.quad[1], b.quad[2], a.quad[3]]).astype(np.float32)
     count = len(a.text), len(b.text)
     score = (a.score * count[0] + b.score * count[1]) / sum(count)
     return replace(a, text=f"{a.text} {b.text}", score=score, quad=quad)

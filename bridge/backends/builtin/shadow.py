@@ -1,4 +1,4 @@
-"""Soft dark shadows that lettering casts on a photograph: found by their shape, since the ground beneath is not known."""
+"""Soft dark shadows that lettering casts on a photograph: found by their shape, as the ground is not known."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,17 +29,18 @@ class Shadow:
 
 
 def find_shadow(crop: Floats, body: Mask, taken: Mask, height: float) -> Shadow | None:
-    """The shadow that the strokes `body` (h, w) cast in `crop` (h, w, 3) float32 0…255, or None. height: of the line in pixels.
+    """The shadow that the strokes `body` (h, w) cast in `crop` (h, w, 3) float32 0…255, or None.
 
-    A shadow multiplies its ground by 1 − strength × the strokes' blurred and moved shape. The logarithm of the picture's
-    lightness, rid of what changes slowly, is correlated with that of such shapes; so it must be with the right one, and must
-    not be with the mirrored one, else it is the photograph's own pattern.
+    height: of the line in pixels.
+    A shadow multiplies its ground by 1 − strength × the strokes' blurred and moved shape. The logarithm of the
+    picture's lightness, rid of what changes slowly, is correlated with that of such shapes; so it must be with the
+    right one, and must not be with the mirrored one, else it is the photograph's own pattern.
     """
     scale = min(1.0, LOOK_HEIGHT / height)
     size = (max(8, round(crop.shape[1] * scale)), max(8, round(crop.shape[0] * scale)))
     unit = height * scale
-    light = cv2.resize(crop.mean(-1), size, interpolation=cv2.INTER_AREA)
-    shape = cv2.resize(body.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    light = np.asarray(cv2.resize(crop.mean(-1), size, interpolation=cv2.INTER_AREA), np.float32)
+    shape = np.asarray(cv2.resize(body.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
     open_ = (cv2.resize(taken.astype(np.float32), size, interpolation=cv2.INTER_AREA) == 0) & ~grow(shape > 0.02, 1)
     open_ &= grow(shape > 0.5, max(2, round(0.7 * unit)))
     tone = np.log(light + 6)
@@ -76,7 +77,7 @@ def _moved(shape: Floats, x: float, y: float, blur: float) -> Floats:
 
 @dataclass(frozen=True)
 class _Look:
-    """tone: (h, w) log lightness; open_: where it counts; window: what is wider than this many pixels is no shadow's shape."""
+    """tone: (h, w) log lightness; open_: where it counts; window: what is wider than so many pixels is no shadow."""
 
     tone: Floats
     open_: Mask
@@ -87,10 +88,10 @@ class _Look:
         weight = self.open_.astype(np.float32)
         size = (self.window, self.window)
         mean = cv2.blur(values * weight, size) / np.maximum(cv2.blur(weight, size), 1e-3)
-        return (values - mean)[self.open_]
+        return np.asarray((values - mean)[self.open_], np.float32)
 
     def likeness(self, shape: Floats, x: float, y: float, blur: float, unit: float) -> tuple[float, float]:
-        """Correlation of the picture's darkness with a shadow of half strength, and the slope of the one on the other."""
+        """Correlation of the picture's darkness with a shadow of half strength, and its slope on that."""
         dark = self.fine(np.log1p(-0.5 * _moved(shape, x * unit, y * unit, blur * unit)))
         seen = self.fine(self.tone)
         power = float(dark @ dark)

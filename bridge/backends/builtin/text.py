@@ -1,4 +1,4 @@
-"""Lines of text as layers that can be moved: read, cut out of their ground, set together where they are one paragraph."""
+"""Lines of text as layers that can be moved: read, cut out of their ground, set together where one paragraph."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class TextLayer:
         return slice(self.top, self.top + self.alpha.shape[0]), slice(self.left, self.left + self.alpha.shape[1])
 
     def hole(self, height: int, width: int) -> Mask:
-        """(height, width) bool: where the ground under the layer is not to be trusted, the fringe of its edges with it."""
+        """(height, width) bool: where the ground under the layer is not to be trusted, fringe and all."""
         mask = np.zeros((height, width), bool)
         mask[self.place()] = self.alpha > 0
         around = max(2, round(0.03 * self.height))
@@ -69,7 +69,7 @@ def find_text(
 ) -> list[TextLayer]:
     """The text in `rgb` (H, W, 3) uint8 as layers, from top to bottom: one a line, or one a paragraph of running text.
 
-    protect: (H, W) float32 0…1, what stands out as objects; small print within one stays with it. None: all text is taken.
+    protect: (H, W) float32 0…1, what stands out as objects; small print within one stays with it. None: all is taken.
     seed: nothing here is drawn by chance; taken so that all of the splitter's steps are called alike.
     checkpoint: called between steps; may raise to cancel.
     """
@@ -101,7 +101,7 @@ def _layer(line: ReadLine, lettering: Lettering) -> TextLayer:
 
 
 def _is_print_on_object(line: ReadLine, lines: Sequence[ReadLine], protect: Floats) -> bool:
-    """Whether the line is small lettering in the midst of something that stands out: a label, a shirt's print, a sign."""
+    """Whether the line is small lettering in the midst of something that stands out: a label, a shirt's print."""
     height, width = protect.shape
     if line.height > SMALL_TYPE * max(height, width):
         return False
@@ -151,7 +151,7 @@ def _follows(above: TextLayer, below: TextLayer) -> bool:
     if np.abs(above.colour - below.colour).max() > 40:
         return False
     centre_a, centre_b = a.quad.mean(0), b.quad.mean(0)
-    pitch = float(np.linalg.norm(centre_b - centre_a - (centre_b - centre_a)[0] * np.float32([1, 0])))
+    pitch = abs(float((centre_b - centre_a)[1]))
     lefts, rights = (abs(float(a.quad[i][0] - b.quad[i][0])) for i in (0, 1))
     aligned = min(lefts, rights, abs(float(centre_a[0] - centre_b[0]))) < 0.8 * size
     return aligned and pitch < 1.5 * max(a.height, b.height)

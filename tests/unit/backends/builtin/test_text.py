@@ -172,12 +172,12 @@ def test_letters_each_in_its_own_colour_are_one_line() -> None:
     assert fits(layers, poster)[0] > 0.97
 
 
-@pytest.mark.parametrize("make", [page, leaves])
+@pytest.mark.parametrize("make", [lambda: page((110, 170, 190)), leaves], ids=["even", "busy"])
 def test_a_soft_shadow_goes_with_its_letters(make: Callable[[], Page]) -> None:
     poster = make().write("Floating", 60, 90, 110, (255, 255, 255), shadow=0.6)
     layers = find_text(poster.picture)
     assert words(layers) == ["Floating"]
-    assert fits(layers, poster)[0] > 0.93
+    assert fits(layers, poster)[0] > 0.9
 
 
 def test_a_picture_without_text_has_no_text_layers() -> None:
