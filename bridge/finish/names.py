@@ -50,7 +50,7 @@ def shortened(name: str) -> str:
 
 
 def place(layer: Layer, width: int, height: int) -> str:
-    """Where the middle of the layer's visible part lies on the canvas, in ninths: "upper left", "top", … "lower right"."""
+    """Where the middle of what is visible lies on the canvas, in ninths: "upper left", "top", … "lower right"."""
     moments = cv2.moments(layer.pixels[..., 3])
     total = moments["m00"] or 1.0
     x = (layer.left + moments["m10"] / total) / width
