@@ -25,6 +25,7 @@ from bridge.backends.builtin.regions import find_ground
 from bridge.backends.builtin.saliency import salience
 
 WORKING_SIDE = 448
+DETAIL_SIDE = 1200  # edges that are sharp to the eye are soft from pixel to pixel in a larger picture
 LEAST = 0.002  # of the picture: what is smaller stays in the background
 MOST = 0.7
 LOOKS_LIKE_ONE = 0.34
@@ -46,7 +47,7 @@ def find_objects(rgb: Rgb, *, at_most: int, checkpoint: Callable[[], None]) -> L
     whole = trusted(salience(image))
     checkpoint()
     ground = find_ground(image, whole)
-    crisp = crispness(rgb, width, height)
+    crisp = crispness(_at_most(rgb, DETAIL_SIDE), width, height)
     checkpoint()
     if _is_drawn(ground.mask, ground.rest, crisp):
         shapes = [part for piece in pieces(ground.rest, LEAST, MOST) for part in part_at_necks(piece, image)]
@@ -57,7 +58,11 @@ def find_objects(rgb: Rgb, *, at_most: int, checkpoint: Callable[[], None]) -> L
 
 def working_copy(rgb: Rgb) -> Rgb:
     """`rgb` at most WORKING_SIDE pixels long."""
-    scale = WORKING_SIDE / max(rgb.shape[:2])
+    return _at_most(rgb, WORKING_SIDE)
+
+
+def _at_most(rgb: Rgb, side: int) -> Rgb:
+    scale = side / max(rgb.shape[:2])
     if scale >= 1:
         return rgb
     size = (max(8, round(rgb.shape[1] * scale)), max(8, round(rgb.shape[0] * scale)))
