@@ -9,7 +9,8 @@ from __future__ import annotations
 import queue
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -103,11 +104,25 @@ class Session:
             # Text only: a kept traceback would keep Krita's objects alive after Krita has freed them.
             log = _write_down(self._installation, traceback.format_exc())
             self._end(Outcome(Ending.FAILED, "Something went wrong inside the plugin.", log, attention=True))
+        if self.outcome is not None:
+            self._let_go()
         return self.outcome is None
 
     def cancel(self) -> None:
         if self.outcome is None:
             self._end(Outcome(Ending.CANCELLED, "Cancelled. The picture is as it was."))
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave no circle of references.
+
+        Python's collector would undo it later in whichever thread it happens to run, a connection's for one, and there
+        free wrappers of Krita's objects, which only the main thread may.
+        """
+        self._on_stage = _ignore
+        # It may be running: cancelled from within one of Krita's calls. Then step() comes here again.
+        with suppress(ValueError):
+            self._work.close()
 
     def _look_after_the_document(self) -> None:
         if not self.canvas.is_open():
@@ -122,7 +137,7 @@ class Session:
                 )
             )
 
-    def _journey(self) -> Iterator[None]:
+    def _journey(self) -> Generator[None, None, None]:
         """The whole way. Each yield lets Krita live; whoever resumes has looked after the document first."""
         yield from self._read()
         self._scratch = Scratch(self.canvas)
@@ -214,6 +229,8 @@ class Session:
         self._end(Outcome(Ending.DONE, message, hint, attention))
 
     def _end(self, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            return
         self.outcome = outcome
         self._connection.stop()
         if outcome.ending is not Ending.DONE and self._group is not None and self.canvas.is_open():
@@ -234,6 +251,10 @@ def _compare_slowly(difference: Difference, one: bytes, other: bytes) -> Iterato
         if time.monotonic() >= end:
             yield
             end = time.monotonic() + BUDGET
+
+
+def _ignore(stage: Stage) -> None:
+    pass
 
 
 def _write_down(installation: Installation, what: str) -> str:

@@ -175,6 +175,25 @@ def test_two_documents_at_once_and_the_same_one_twice(krita: Krita, scripted: Br
         assert [layer["name"] for layer in krita.layers(name=name)][1:] == [f"Unflattened {name}"]
 
 
+def test_nothing_of_a_session_waits_for_the_collector(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    """It may run in any thread, and what it would free there are wrappers of Krita's objects."""
+    fill(krita, "Gone", tmp_path)
+    krita.collect_garbage(automatically=False)
+    try:
+        for seconds, stopped in ((0, False), (20, True)):
+            scripted.script(seconds=seconds)
+            krita.trigger(action="unflatten_image")
+            assert krita.living(kind="Session") == 1
+            if stopped:
+                wait_for_the_job(krita)
+                krita.trigger(action="unflatten_cancel")
+            krita.wait_until_idle()
+            for kind in ("Session", "Running", "WaitingGroup", "Scratch", "Canvas"):
+                assert krita.living(kind=kind) == 0, kind
+    finally:
+        krita.collect_garbage(automatically=True)
+
+
 def test_undone_by_the_artist_the_moment_it_arrives(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
     fill(krita, "Undone", tmp_path)
     krita.undo_when_the_group_arrives(name="Undone")

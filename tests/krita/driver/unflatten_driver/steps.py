@@ -1,5 +1,6 @@
 """What the tests may ask of a running Krita. Every step runs on the main thread and returns something JSON can hold."""
 
+import gc
 import re
 
 import krita as krita_module
@@ -161,6 +162,17 @@ def trigger(action):
 def action_state(action):
     found = Krita.instance().action(action)
     return {"text": found.text(), "enabled": found.isEnabled(), "shortcut": found.shortcut().toString()}
+
+
+def collect_garbage(automatically):
+    """Switch Python's collector of circles on or off."""
+    gc.collect()
+    gc.enable() if automatically else gc.disable()
+
+
+def living(kind):
+    """How many objects of a class of that name Python holds."""
+    return sum(type(each).__name__ == kind for each in gc.get_objects())
 
 
 def undo_when_the_group_arrives(name):
