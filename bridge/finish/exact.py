@@ -20,13 +20,13 @@ ROUNDS = 3  # of giving the residual back: clamping leaves little after the seco
 def make_exact(stack: Stack, picture: Picture) -> Stack:
     """Change the stack's layers in place so that they flatten to the picture; returns the stack.
 
-    stack: writable (h, w, 4) uint8 layers on the picture's canvas, the first one opaque and as large as the canvas.
+    stack: writable (h, w, 4) uint8 layers on the picture's canvas, the first one as large as it; where the picture
+    is opaque and no layer is, the first becomes so.
     picture: (H, W, 4) uint8 RGBA. Where it is translucent, the pixel goes whole to the layer with the greatest weight
     there, with the picture's own alpha: compositing several translucent layers cannot be exact in 8 bit.
     """
-    first = stack.layers[0]
-    if first.rect != (0, 0, stack.width, stack.height) or not (first.pixels[..., 3] == 255).all():
-        raise ValueError("the first layer must be opaque and as large as the canvas")
+    if stack.layers[0].rect != (0, 0, stack.width, stack.height):
+        raise ValueError("the first layer must be as large as the canvas")
     in_threads(lambda rows: _exact_tile(stack, picture.pixels, rows), stack.height)
     return stack
 
@@ -35,6 +35,7 @@ def _exact_tile(stack: Stack, source: U8, rows: Rows) -> None:
     wanted = source[rows[0] : rows[1]]
     parts = [(layer.pixels, where) for layer in stack.layers if (where := overlap(layer, *rows)) is not None]
     opaque = wanted[..., 3] == 255
+    _close_gaps(parts, wanted, opaque)
     unclaimed, mixed = opaque.copy(), np.zeros_like(opaque)
     for pixels, (tile_rows, columns, layer_rows) in reversed(parts):
         view, free = pixels[layer_rows], unclaimed[tile_rows, columns]
@@ -50,6 +51,16 @@ def _exact_tile(stack: Stack, source: U8, rows: Rows) -> None:
             colours, alphas = _gather(parts, at)
             solve(colours, alphas, wanted[at])
             _scatter(parts, at, colours, alphas)
+
+
+def _close_gaps(parts: Parts, wanted: U8, opaque: NDArray[np.bool_]) -> None:
+    """Where the picture is opaque and no layer is, the first layer shows the picture itself."""
+    first = parts[0][0][parts[0][1][2]]
+    gaps = opaque & (first[..., 3] < 255)
+    if gaps.any():
+        for pixels, (tile_rows, columns, layer_rows) in parts[1:]:
+            gaps[tile_rows, columns] &= pixels[layer_rows][..., 3] < 255
+        first[gaps] = wanted[gaps]
 
 
 def _gather(parts: Parts, at: tuple[NDArray[np.intp], ...]) -> tuple[U8, U8]:
@@ -100,7 +111,7 @@ def _settle_mixed(colours: U8, alphas: U8, wanted: U8) -> None:
 
 
 def _flat(colours: U8, alphas: U8) -> U16:
-    """The m pixels flattened, (m, 3), over the first layer, which is opaque."""
+    """The m pixels flattened, (m, 3), over the first layer, which is opaque or hidden."""
     flat = colours[0].astype(np.uint16)
     for colour, alpha in zip(colours[1:], alphas[1:], strict=True):
         flat = blend(flat, colour.astype(np.uint16), alpha[:, None].astype(np.uint16))

@@ -1,4 +1,4 @@
-"""A draft stack of any size becomes writable layers on the picture's canvas, opaque at the bottom."""
+"""A draft stack of any size becomes writable layers on the picture's canvas."""
 
 from dataclasses import replace
 
@@ -36,14 +36,10 @@ def _scaled(layer: Layer, draft: Stack, picture: Picture) -> Layer:
 
 
 def _as_backdrop(layer: Layer, picture: Picture) -> Layer:
-    """The bottom layer opaque and as large as the canvas: where it was clear, it shows the picture's own colours."""
-    if layer.rect == (0, 0, picture.width, picture.height) and (layer.pixels[..., 3] == 255).all():
+    """The bottom layer on a whole canvas: clear stays clear, so that a cut-out on nothing gets no ground of its own."""
+    if layer.rect == (0, 0, picture.width, picture.height):
         return layer
-    whole = np.array(picture.view, np.uint8, order="C")
+    whole = np.zeros((picture.height, picture.width, 4), np.uint8)
     left, top, width, height = layer.rect
-    under = whole[top : top + height, left : left + width]
-    share = layer.pixels[..., 3:].astype(np.float32) / 255
-    colour = under[..., :3] + (layer.pixels[..., :3] - under[..., :3].astype(np.float32)) * share
-    under[..., :3] = np.rint(colour)
-    whole[..., 3] = 255
+    whole[top : top + height, left : left + width] = layer.pixels
     return replace(layer, pixels=whole, left=0, top=0)

@@ -80,6 +80,25 @@ def test_a_correct_draft_is_left_as_it_is():
         assert np.array_equal(layer.pixels, old)
 
 
+def test_where_no_layer_is_opaque_the_first_shows_the_picture():
+    picture = Picture(np.full((20, 30, 4), (10, 200, 30, 255), np.uint8))
+    clear, faint = np.zeros((20, 30, 4), np.uint8), np.full((8, 8, 4), (200, 0, 0, 90), np.uint8)
+    stack = make_exact(fit_to_canvas(Stack((Layer("", clear), Layer("", faint, 4, 4)), 30, 20), picture), picture)
+    assert (stack.layers[0].pixels[0, 0] == (10, 200, 30, 255)).all()
+    assert np.array_equal(flatten(stack), picture.pixels)
+
+
+def test_a_cut_out_on_nothing_gets_no_ground():
+    source = np.zeros((20, 30, 4), np.uint8)
+    source[5:15, 5:15] = (200, 40, 40, 255)
+    source[4, 5:15] = (200, 40, 40, 60)
+    picture, island = Picture(source), Layer("", source[4:15, 5:15].copy(), 5, 4)
+    drafted = Stack((Layer("", np.zeros_like(source)), island), 30, 20)
+    (only,) = crop_layers(make_exact(fit_to_canvas(drafted, picture), picture)).layers
+    assert only.rect == island.rect
+    assert np.array_equal(only.pixels, island.pixels)
+
+
 def test_weights_of_a_pixel_add_up_to_one_over_an_opaque_first_layer():
     alphas = np.random.default_rng(2).integers(0, 256, (5, 1000)).astype(np.uint8)
     alphas[0] = 255
