@@ -1,7 +1,8 @@
-"""Flat art over holes: the outlines of the regions around a hole are continued through it, and each region keeps its colour.
+"""Flat art over holes: the outlines of the regions around a hole are continued through it.
 
-Where a hole's surroundings are a few areas of even or slowly changing colour (a sky, two hills, a stripe), the places
-where an outline runs into the hole are joined in pairs by smooth curves that bend as little as they can and never cross.
+Where a hole's surroundings are a few areas of even or slowly changing colour (a sky, two hills, a stripe), the
+places where an outline runs into the hole are joined in pairs by smooth curves that bend as little as they can and
+never cross.
 Source: Masnou and Morel, "Level Lines Based Disocclusion" (1998), for regions instead of grey levels.
 """
 
@@ -25,7 +26,7 @@ ONE_SIDED = 3.0  # what joining ends that share one region costs more than the s
 
 @dataclass(frozen=True)
 class Regions:
-    """labels: (h, w), the nearest even region's number, from 0; even: where a pixel lies inside one; distance: to the nearest."""
+    """labels: (h, w), the nearest even region's number, from 0; even: which pixels lie inside one; distance: to it."""
 
     labels: Labels
     even: Bools
@@ -34,7 +35,7 @@ class Regions:
 
 @dataclass(frozen=True)
 class _End:
-    """Where an outline runs into the hole: its place, its direction inwards, the regions before and after it on the rim."""
+    """Where an outline runs into the hole: its place, its direction inwards, the regions before and after it."""
 
     at: Point
     inwards: Point
@@ -94,7 +95,7 @@ def united(regions: Regions, picture: Floats, hole: Bools, *, alike: float = 4.0
 
 
 def _rim(hole: Bools, regions: Regions) -> list[tuple[NDArray[np.intp], Labels]]:
-    """The pixels just around each piece of the hole, in order, as (N, 2) x y, and their regions (BORDER on the canvas's edge)."""
+    """The pixels just around each piece of the hole, in order, (N, 2) x y, and their regions (or BORDER)."""
     around = cv2.dilate(hole.astype(np.uint8), np.ones((3, 3), np.uint8))
     contours, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     rims = []
@@ -124,31 +125,47 @@ def _without_specks(labels: Labels, shortest: int = 3) -> Labels:
     return np.roll(out, turn)
 
 
-def _direction(regions: Regions, hole: Bools, at: Point, pair: tuple[int, int], reach: int = 18) -> Point:
-    """The unit vector along which the outline between the two regions of `pair` enters the hole at `at` (x, y)."""
+def _outline(
+    regions: Regions, hole: Bools, at: Point, pair: tuple[int, int], reach: int = 18, most_moved: float = 3.0
+) -> tuple[Point, Point]:
+    """Where exactly, and in which direction (a unit vector), the outline between two regions enters the hole near `at`.
+
+    A line is fitted to the outline outside. Right beside the hole the regions are only known to a pixel or two: there
+    the line knows better, and the end moves onto it by at most `most_moved` pixels.
+    """
+    spots = _between(regions, hole, at, pair, reach)
+    away = spots - at
+    far = np.hypot(away[:, 0], away[:, 1])
+    clear = (far <= reach) & (far > 2)
+    if clear.sum() >= 4:
+        away, weight = away[clear], np.exp(-far[clear] / (reach / 2))
+        centre = weight @ away / weight.sum()
+        values, vectors = np.linalg.eigh(((away - centre) * weight[:, None]).T @ (away - centre))
+        line = vectors[:, 1]
+        if values[1] > 4 * max(values[0], 1e-9):
+            line = -line * np.sign(centre @ line or 1.0)
+            moved = centre - (centre @ line) * line
+            return at + (moved if np.hypot(*moved) <= most_moved else 0.0), line
+    left, top = max(0, round(at[0]) - reach), max(0, round(at[1]) - reach)
+    rows, columns = np.nonzero(hole[top : round(at[1]) + reach + 1, left : round(at[0]) + reach + 1])
+    inwards = np.array([columns.mean() + left, rows.mean() + top]) - at
+    return at, inwards / max(float(np.hypot(*inwards)), 1e-6)
+
+
+def _between(regions: Regions, hole: Bools, at: Point, pair: tuple[int, int], reach: int) -> NDArray[np.float64]:
+    """(N, 2) x y: the places outside the hole, within about `reach` of `at`, where the two regions of `pair` meet."""
     x, y = round(at[0]), round(at[1])
     left, top = max(0, x - reach), max(0, y - reach)
     area = np.s_[top : y + reach + 1, left : x + reach + 1]
     labels, known = regions.labels[area], ~hole[area]
-    spots = []
+    spots = list[NDArray[np.float64]]()
     for dy, dx in ((0, 1), (1, 0)):
         a, b = labels[: labels.shape[0] - dy, : labels.shape[1] - dx], labels[dy:, dx:]
         both = known[: known.shape[0] - dy, : known.shape[1] - dx] & known[dy:, dx:]
-        rows, columns = np.nonzero(both & (((a == pair[0]) & (b == pair[1])) | ((a == pair[1]) & (b == pair[0]))))
+        meet = ((a == pair[0]) & (b == pair[1])) | ((a == pair[1]) & (b == pair[0]))
+        rows, columns = np.nonzero(both & meet)
         spots.append(np.column_stack([columns + dx / 2 + left, rows + dy / 2 + top]))
-    away = np.concatenate(spots) - at
-    far = np.hypot(away[:, 0], away[:, 1])
-    away, far = away[far <= reach], far[far <= reach]
-    if len(away) >= 4 and far.max() > 3:
-        weight = np.exp(-far / (reach / 2))
-        # A line through the end itself: its direction is what matters, and the end's place is known.
-        values, vectors = np.linalg.eigh((away * weight[:, None]).T @ away)
-        line = vectors[:, 1]
-        if values[1] > 4 * max(values[0], 1e-9):
-            return -line * np.sign((away @ line * weight).sum() or 1.0)
-    rows, columns = np.nonzero(hole[area])
-    inwards = np.array([columns.mean() + left, rows.mean() + top]) - at if len(rows) else np.array([1.0, 0.0])
-    return inwards / max(float(np.hypot(*inwards)), 1e-6)
+    return np.concatenate(spots)
 
 
 def _changes(labels: Labels) -> Bools:
@@ -163,7 +180,7 @@ def _ends(points: NDArray[np.intp], labels: Labels, regions: Regions, hole: Bool
     for i in np.flatnonzero(_changes(labels)):
         at = (points[i] + points[(i + 1) % len(points)]) / 2
         pair = int(labels[i]), int(after[i])
-        ends.append(_End(at, _direction(regions, hole, at, pair), *pair))
+        ends.append(_End(*_outline(regions, hole, at, pair), *pair))
     return ends
 
 
@@ -188,9 +205,10 @@ def _turned(angle: float) -> float:
 
 
 def joined(ends: list[_End], *, loose: float = 4.0) -> list[tuple[int, int]]:
-    """Pairs of ends that curves join without crossing, at the least bending in sum; `loose`: the price of an end left alone.
+    """Pairs of ends that curves join without crossing, at the least bending in sum.
 
-    The ends lie in order around the hole, so curves that do not cross are brackets that nest: dynamic programming over intervals.
+    loose: the price of an end left alone. The ends lie in order around the hole, so curves that do not cross are
+    brackets that nest: dynamic programming over intervals.
     """
     n = len(ends)
     bending = [[_bending(a, b) if i < k else np.inf for k, b in enumerate(ends)] for i, a in enumerate(ends)]
@@ -259,8 +277,8 @@ def outlines(
 ) -> list[NDArray[np.float64]] | None:
     """Curves (N, 2) x y that continue the regions' outlines through the hole; None where the ground is a pattern.
 
-    It is one where more than `most_ends` outlines run into the hole, or the same colours come again in `most_repeated` pieces.
-    pieces: the regions before those alike were united.
+    It is one where more than `most_ends` outlines run into the hole, or where the same colours come again in
+    `most_repeated` pieces. pieces: the regions before those alike were united.
     """
     curves = list[NDArray[np.float64]]()
     rims = _rim(hole, regions)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bridge.backends.builtin.flat_fill import fill_flat
 from bridge.backends.builtin.grain import with_grain
-from bridge.backends.builtin.pyramid import push_pull, shrunk_known
+from bridge.backends.builtin.pyramid import enlarged, push_pull, shrunk_known
 from bridge.backends.builtin.synthesis import Copied, synthesise
 
 Picture = NDArray[np.uint8]
@@ -25,12 +25,13 @@ MOST_GROUPS = 24
 TEXTURE_SIDE = 360  # patches are searched on pictures of at most this many pixels a side …
 TEXTURE_HOLE = 12_000  # … and this many pixels to be filled: the time of a search grows with them …
 TEXTURE_HOLES = 24_000  # … and of all groups together
+VOTED_SOFTNESS = 1.0  # pixels of the reduced picture
 SMOOTH_SIDE = 512
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Holes close enough to share their surroundings: the part of the canvas to look at, and which of its pixels to fill."""
+    """Holes close enough to share their surroundings: the part of the canvas to see, and what of it to fill."""
 
     area: tuple[slice, slice]
     hole: Bools
@@ -40,7 +41,7 @@ def fill(image: Picture, hole: Bools, *, seed: int, guard: int = 1) -> Picture:
     """`image` with the pixels of `hole` replaced by what may have been behind them; all others stay as they are.
 
     image: (H, W, 3) uint8; hole: (H, W) bool, of any shape and size, also none or all of the picture.
-    guard: pixels this close to the hole are not trusted as surroundings: a soft edge often reaches further than it seems.
+    guard: pixels this close to the hole are not trusted as surroundings: a soft edge often reaches further than seen.
     The same seed gives the same bytes. Work and memory grow linearly with the picture's pixels.
     """
     out = image.copy()
@@ -103,11 +104,11 @@ def _fill_smooth(picture: Picture, hole: Bools, others: Bools) -> Floats:
     size = (max(1, round(hole.shape[1] * scale)), max(1, round(hole.shape[0] * scale)))
     colours, share = shrunk_known(picture.astype(np.float32), ~(hole | others), size)
     field = push_pull(colours, (share > 0).astype(np.float32))
-    return cv2.resize(field, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return enlarged(field, hole.shape[1], hole.shape[0])
 
 
 def _fill_textured(picture: Picture, hole: Bools, others: Bools, seed: int, budget: int) -> Floats | None:
-    """Patches of the surroundings, found on a reduced picture; fine detail and grain come along from where they were found."""
+    """Patches of the surroundings, found on a reduced picture; detail and grain come from where they were found."""
     height, width = hole.shape
     scale = min(1.0, TEXTURE_SIDE / max(height, width), (budget / hole.sum()) ** 0.5)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -122,9 +123,8 @@ def _with_detail(copied: Copied, picture: Picture, hole: Bools, known: Bools) ->
     """The reduced fill enlarged, plus what enlarging loses, taken from the place that each pixel was copied from."""
     height, width = hole.shape
     h, w = copied.rows.shape
-    base = cv2.resize(copied.picture, (width, height), interpolation=cv2.INTER_CUBIC)
-    if (h, w) == (height, width):
-        return base
+    # Averaged patches are softer than what they average: the finest that they have is taken from the picture as well.
+    base = enlarged(np.asarray(cv2.GaussianBlur(copied.picture, (0, 0), VOTED_SOFTNESS), np.float32), width, height)
     y, x = np.nonzero(hole)
     at = ((y + 0.5) * h / height).astype(np.intp), ((x + 0.5) * w / width).astype(np.intp)
     from_y = y + np.round((copied.rows[at] - at[0]) * (height / h)).astype(np.intp)

@@ -13,6 +13,8 @@ Bools = NDArray[np.bool_]
 SIDE = 512  # outlines are found on pictures of at most this many pixels a side
 COLOUR_SIDE = 192  # colours within a region are smooth: they are spread at this size
 NEAR = 14  # pixels of the reduced picture: what counts as beside the hole
+BEYOND = 0.5  # how far a gradient may go on past its known colours, as a share of their range
+GRAIN = (5, 5)  # pixels of the reduced picture over which grain averages out
 SOFT_EDGE = 0.6  # pixels; how soft drawn edges usually are
 
 
@@ -24,10 +26,10 @@ def fill_flat(
     least_even: float = 0.9,
     most_off: float = 1.6,
 ) -> Floats | None:
-    """`picture` (H, W, 3) with `hole` filled by the regions around it, float32 0…255; None where these are not even enough.
+    """`picture` (H, W, 3) with `hole` filled by the regions around it, float32 0…255; None where these are not even.
 
-    others: unknown pixels that are not to be filled. least_even: the share of the hole's rim that must lie in, or close to,
-    an area of slowly changing colour.
+    others: unknown pixels that are not to be filled. least_even: the share of the hole's rim that must lie in, or close
+    to, an area of slowly changing colour.
     most_off: how far, in levels, the regions' smooth colours may on the mean be from the pixels near the hole.
     """
     height, width = hole.shape
@@ -116,7 +118,10 @@ def _off(small: Floats, fields: dict[int, Floats], labels: Labels, near: Bools) 
     for label, field in fields.items():
         own = near & (labels == label)
         whole = cv2.resize(field, (near.shape[1], near.shape[0]), interpolation=cv2.INTER_LINEAR)
-        total += float(np.abs(whole[own] - small[own]).mean(-1).sum())
+        # Neighbours averaged first: grain is not wrong colour.
+        weight = cv2.blur(own.astype(np.float32), GRAIN)
+        off = cv2.blur((whole - small) * own[..., None], GRAIN)[own] / weight[own][:, None]
+        total += float(np.abs(off).mean(-1).sum())
     return total / max(1, int(near.sum()))
 
 
@@ -143,7 +148,7 @@ def _painted(picture: NDArray[np.uint8], hole: Bools, labels: Labels, fields: di
 def _spread(colours: Floats, share: Floats) -> Floats:
     """The known colours continued over everything: a quadratic surface, and what it leaves spread by push-pull.
 
-    The surface carries a gradient on where the region lies on one side of the hole only; it stays within the known colours.
+    The surface carries a gradient on where the region lies on one side of the hole only; it stays near known colours.
     """
     height, width = share.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
@@ -152,7 +157,9 @@ def _spread(colours: Floats, share: Floats) -> Floats:
     a, b = terms[known].astype(np.float64), colours[known].astype(np.float64)
     ridge = np.diag([0, 1e-4, 1e-4, 1e-2, 1e-2, 1e-2]) * len(a)
     surface = terms @ np.linalg.lstsq(a.T @ a + ridge, a.T @ b, rcond=None)[0].astype(np.float32)
-    surface = np.clip(surface, b.min(0), b.max(0)).astype(np.float32)
+    lowest, highest = b.min(0), b.max(0)
+    margin = BEYOND * (highest - lowest)
+    surface = np.clip(surface, lowest - margin, highest + margin).astype(np.float32)
     return surface + harmonic(colours - surface, share)
 
 
@@ -162,6 +169,5 @@ def _enlarged(field: Floats, width: int, height: int, box: tuple[slice, slice]) 
     h, w = min(box[0].stop, height) - top, min(box[1].stop, width) - left
     sx, sy = field.shape[1] / width, field.shape[0] / height
     matrix = np.array([[sx, 0, (left + 0.5) * sx - 0.5], [0, sy, (top + 0.5) * sy - 0.5]], np.float32)
-    return cv2.warpAffine(
-        field, matrix, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-    )
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(field, matrix, (w, h), flags=how, borderMode=cv2.BORDER_REPLICATE), np.float32)

@@ -14,7 +14,7 @@ SMOOTHED = 2.0  # pixels; what is coarser than this is shape, not grain
 
 
 def with_grain(filled: Floats, picture: NDArray[np.uint8], hole: Bools, known: Bools, seed: int) -> Floats:
-    """`filled` (H, W, 3) with noise of the strength, colour and coarseness of what is known around `hole`, in the hole only."""
+    """`filled` (H, W, 3) with noise in `hole` of the strength, colour and coarseness of what is known around it."""
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
     top, left = max(0, rows[0] - BAND), max(0, columns[0] - BAND)
     box = np.s_[top : rows[-1] + BAND + 1, left : columns[-1] + BAND + 1]
@@ -58,5 +58,5 @@ def _as_coarse(noise: Floats, alike: float) -> Floats:
         return noise
     # A Gaussian blur of σ turns white noise into one with correlation exp(−1 / 4σ²) between neighbours.
     sigma = float(np.clip(np.sqrt(-1 / (4 * np.log(min(alike, 0.95)))), 0.3, 2.0))
-    soft = cv2.GaussianBlur(noise, (0, 0), sigma)
-    return soft / max(float(soft.std()), 1e-6)
+    soft = np.asarray(cv2.GaussianBlur(noise, (0, 0), sigma), np.float32)
+    return soft / np.float32(max(float(soft.std()), 1e-6))

@@ -23,7 +23,7 @@ REPEATS = 2.5  # levels; surroundings whose patches are found again elsewhere th
 
 @dataclass(frozen=True)
 class Copied:
-    """picture: (H, W, 3) float32 with the hole filled; rows, columns: (H, W), where each pixel came from (itself where known)."""
+    """picture: (H, W, 3) float32 with the hole filled; rows, columns: (H, W), where each pixel came from."""
 
     picture: Floats
     rows: Ints
@@ -57,20 +57,19 @@ def _level(picture: Floats, hole: Bools, others: Bools) -> _Level:
 
 
 def _described(picture: Floats) -> Floats:
-    """(h, w, D): the lowest cosine coefficients of the patch around each pixel; their distance is close to the patches' own.
+    """(h, w, D): the lowest cosine coefficients of each pixel's patch; their distance is close to the patches' own.
 
     Beyond the border the border pixel is repeated.
     """
     steps = np.arange(PATCH) + 0.5
     waves = [np.cos(np.pi * k * steps / PATCH).astype(np.float32) for k in range(WAVES)]
     waves = [wave / np.linalg.norm(wave) for wave in waves]
-    return np.dstack(
-        [
-            cv2.sepFilter2D(picture, cv2.CV_32F, waves[u], waves[v], borderType=cv2.BORDER_REPLICATE)
-            for u in range(WAVES)
-            for v in range(WAVES - u)
-        ]
-    )
+    described = [
+        cv2.sepFilter2D(picture, cv2.CV_32F, waves[u], waves[v], borderType=cv2.BORDER_REPLICATE)
+        for u in range(WAVES)
+        for v in range(WAVES - u)
+    ]
+    return np.asarray(np.dstack(described), np.float32)
 
 
 class _Search:
@@ -171,8 +170,8 @@ def _first_guess(picture: Floats, unknown: Bools, softness: float = 4.0) -> Floa
     return np.where(unknown[..., None], cv2.GaussianBlur(guess, (0, 0), softness), picture)
 
 
-def _unlikeness(level: _Level, rng: np.random.Generator, near: float = 14.0, sample: int = 300) -> float:
-    """How far, in levels, patches beside the hole are from the most similar one elsewhere: the root of the mean square."""
+def _unlikeness(level: _Level, rng: np.random.Generator, near: float = 14.0, sample: int = 150) -> float:
+    """How far, in levels, patches beside the hole are from the most similar one elsewhere (root mean square)."""
     rows, columns = np.nonzero(level.sources)
     patches = _described(level.picture)[level.sources]
     beside = cv2.distanceTransform((~level.hole).astype(np.uint8), cv2.DIST_L2, 3)[level.sources] < near
@@ -194,19 +193,18 @@ def _pyramid(picture: Floats, hole: Bools, others: Bools, rng: np.random.Generat
     """Ever smaller pictures, the largest first: down to the size at which patches may decide what is seen."""
     first = _first_guess(picture, hole | others)
     levels = [_level(first, hole, others)]
-    coarsest = COARSEST
-    while min(levels[-1].shape) > 2 * coarsest:
-        if (
-            coarsest == COARSEST
-            and min(levels[-1].shape) <= 2 * COARSEST_UNLIKE
-            and _unlikeness(levels[-1], rng) > REPEATS
-        ):
-            break
+    asked = False
+    while min(levels[-1].shape) > 2 * COARSEST:
         picture, hole, others = _halved(picture, hole, others)
         if not hole.any():
             break
         first = cv2.resize(first, hole.shape[::-1], interpolation=cv2.INTER_AREA)
-        levels.append(_level(np.where((hole | others)[..., None], first, picture), hole, others))
+        level = _level(np.where((hole | others)[..., None], first, picture), hole, others)
+        if min(level.shape) <= COARSEST_UNLIKE and not asked:
+            asked = True
+            if _unlikeness(level, rng) > REPEATS:
+                break
+        levels.append(level)
     return levels
 
 
@@ -217,7 +215,7 @@ def synthesise(
 
     others: unknown pixels that are neither filled nor copied. rounds: how often, at each size, patches are searched and
     averaged; passes: of one search. None where there is too little to copy from.
-    Source: Wexler, Shechtman and Irani, "Space-Time Completion of Video" (2007); Barnes and others, "PatchMatch" (2009).
+    Sources: Wexler and others, "Space-Time Completion of Video" (2007); Barnes and others, "PatchMatch" (2009).
     """
     rng = np.random.default_rng(seed)
     found: tuple[Ints, Ints] | None = None  # where each pixel of the size before came from
