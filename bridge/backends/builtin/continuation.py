@@ -164,7 +164,7 @@ def _between(regions: Regions, hole: Bools, at: Point, pair: tuple[int, int], re
         both = known[: known.shape[0] - dy, : known.shape[1] - dx] & known[dy:, dx:]
         meet = ((a == pair[0]) & (b == pair[1])) | ((a == pair[1]) & (b == pair[0]))
         rows, columns = np.nonzero(both & meet)
-        spots.append(np.column_stack([columns + dx / 2 + left, rows + dy / 2 + top]))
+        spots.append(np.column_stack([columns + dx / 2 + left, rows + dy / 2 + top]).astype(np.float64))
     return np.concatenate(spots)
 
 
