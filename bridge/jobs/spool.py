@@ -20,6 +20,8 @@ RESERVE = 64 * 2**20
 LAYERS_SHARE = 3
 """Layers are cropped: together they rarely pass three times the picture's bytes."""
 
+WRITE_PIECE = 2**18
+
 log = logging.getLogger("unflatten")
 
 # EFBIG: a limit on file sizes (ulimit -f); to the user it is the same
@@ -163,10 +165,11 @@ def write_layer(folder: Path, index: int, pixels: memoryview) -> None:
 
 
 def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
-    """An unbuffered file may take less than it is given: on a nearly full disk, or of more than 2 GiB."""
+    """Write everything, in pieces: given megabytes at once, Linux looks for large pages to keep them in, and that takes
+    ten times as long as the copy. An unbuffered file may also take less than it is given, on a nearly full disk."""
     rest = memoryview(data)
     while rest:
-        rest = rest[file.write(rest) :]
+        rest = rest[file.write(rest[:WRITE_PIECE]) :]
 
 
 def _private(path: str, flags: int) -> int:
