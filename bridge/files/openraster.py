@@ -14,6 +14,8 @@ from bridge.picture import Picture, Stack
 
 MIMETYPE = "image/openraster"
 THUMBNAIL = 256
+NO_DAY = (1980, 1, 1, 0, 0, 0)
+"""The first that a zip file can name."""
 # What XML 1.0 cannot hold, even escaped: text read from a picture may contain it.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -22,12 +24,19 @@ def write_openraster(stack: Stack, picture: Picture, target: Path) -> None:
     """Save `stack` as `target`, with `picture` as the merged image that programs without layers show."""
     with whole_file(target) as fresh, zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as archive:
         # The mimetype comes first and uncompressed, so that file managers know the file by its first bytes.
-        archive.writestr("mimetype", MIMETYPE)
-        archive.writestr("stack.xml", _stack_xml(stack, picture.dpi), zipfile.ZIP_DEFLATED)
+        _put(archive, "mimetype", MIMETYPE.encode())
+        _put(archive, "stack.xml", _stack_xml(stack, picture.dpi), zipfile.ZIP_DEFLATED)
         for index, layer in enumerate(stack.layers):
-            archive.writestr(_source(index), encode(layer.pixels, picture))
-        archive.writestr("mergedimage.png", encode(picture.pixels, picture))
-        archive.writestr("Thumbnails/thumbnail.png", _thumbnail(picture))
+            _put(archive, _source(index), encode(layer.pixels, picture))
+        _put(archive, "mergedimage.png", encode(picture.pixels, picture))
+        _put(archive, "Thumbnails/thumbnail.png", _thumbnail(picture))
+
+
+def _put(archive: zipfile.ZipFile, name: str, content: bytes, compression: int = zipfile.ZIP_STORED) -> None:
+    # Of no day in particular: with the time of saving in it, the same layers would never give the same file.
+    entry = zipfile.ZipInfo(name, NO_DAY)
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, content, compression)
 
 
 def _source(index: int) -> str:
