@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from installer.run import answer, run
 from installer.say import Failure, line
@@ -40,22 +40,33 @@ class Environment:
             "inputs": _digest(lock, self.root / "pyproject.toml"),
         }
         usable = self._runs()
-        if usable and self._stamp() == wanted:
+        if usable and self._stamp() == wanted and self._loads():
             line("The bridge's environment is up to date.")
             return False
-        before = self._stamp().get("packages", [])
-        if usable and self._stamp().get("root", str(self.root)) == str(self.root):
+        before = self._stamp()
+        updating = usable and before.get("root", str(self.root)) == str(self.root)
+        if updating:
             line("Updating the bridge's environment (.venv).")
         else:
             self._create()
         (self.folder / STAMP).unlink(missing_ok=True)
-        line(f"Installing {len(wanted['packages'])} packages, about 200 MB to fetch the first time.")
-        self.install("--requirement", lock)
-        self._drop(sorted(set(before) - set(wanted["packages"])))
-        self.install("--no-build-isolation", "--editable", self.root, locked=False)
-        self._check()
+        self._fill(lock, set(before.get("packages", [])))
+        if updating and not self._loads():
+            # pip takes a package for installed once its list is there, even where its files are damaged or half there.
+            line("Something in it is damaged, so it is made anew.")
+            self._create()
+            self._fill(lock, set())
+        run(self._loading(), "Starting the bridge's Python", RETRY)
         (self.folder / STAMP).write_text(json.dumps(wanted, indent=1), "utf-8")
         return True
+
+    def _fill(self, lock: Path, before: set[str]) -> None:
+        """Install what the lock names and this project, and remove what only an older lock named."""
+        packages = _packages(lock)
+        line(f"Installing {len(packages)} packages, about 200 MB to fetch the first time.")
+        self.install("--requirement", lock)
+        self._drop(sorted(before - set(packages)))
+        self.install("--no-build-isolation", "--editable", self.root, locked=False)
 
     def install(self, *what: object, locked: bool = True) -> None:
         """Install packages: only what is named, only wheels, and only those whose hash the lock holds."""
@@ -72,14 +83,18 @@ class Environment:
     def _installer(self, verb: str) -> list[object]:
         if self.uv:
             return [self.uv, "pip", verb, "--python", self.python]
-        # Compiled copies of everything would take 80 MB, most of them never used: `check` makes those that are.
+        # Compiled copies of everything would take 80 MB, most of them never used: `_loading` makes those that are.
         options = ["--yes"] if verb == "uninstall" else ["--no-input", "--no-compile"]
         return [self.python, "-m", "pip", verb, "--disable-pip-version-check", *options]
 
-    def _check(self) -> None:
-        """Load all that the bridge and the command line load: it must, and it compiles that for the first real start."""
+    def _loading(self) -> list[object]:
+        """Loads all that the bridge and the command line load: it must, and it compiles that for the first real start."""
         modules = "bridge.server.daemon, bridge.cli, bridge.doctor, bridge.jobs.worker, bridge.decompose"
-        run([self.python, "-c", f"import {modules}"], "Starting the bridge's Python", RETRY)
+        backends = "from bridge.backends import base; [base.get(name) for name in base.names()]"
+        return [self.python, "-c", f"import {modules}; {backends}"]
+
+    def _loads(self) -> bool:
+        return answer(self._loading()) is not None
 
     def _drop(self, packages: list[str]) -> None:
         """Remove what an older lock had and this one has not."""
@@ -121,7 +136,7 @@ class Environment:
         prefix, major, minor = told.splitlines()
         return (int(major), int(minor)) >= OLDEST and Path(prefix).resolve() == self.folder.resolve()
 
-    def _stamp(self) -> dict[str, object]:
+    def _stamp(self) -> dict[str, Any]:
         try:
             return json.loads((self.folder / STAMP).read_text("utf-8"))
         except (OSError, ValueError):
