@@ -88,7 +88,7 @@ class Environment:
         return [self.python, "-m", "pip", verb, "--disable-pip-version-check", *options]
 
     def _loading(self) -> list[object]:
-        """Loads all that the bridge and the command line load: it must, and it compiles that for the first real start."""
+        """Loads what the bridge and the command line load: it must, and it compiles that for the first real start."""
         modules = "bridge.server.daemon, bridge.cli, bridge.doctor, bridge.jobs.worker, bridge.decompose"
         backends = "from bridge.backends import base; [base.get(name) for name in base.names()]"
         return [self.python, "-c", f"import {modules}; {backends}"]
