@@ -1,6 +1,7 @@
 """What install.py does, on one page: environment, weights, plugin, sample; the way back; the tests."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -33,6 +34,9 @@ def main(arguments: list[str]) -> int:
         return install(wishes)
     except Failure as problem:
         failure(problem)
+    except BrokenPipeError:
+        # Whoever read the output has gone (“| head”): nobody is left to tell, also when Python closes what it printed to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as problem:
         name = problem.filename or "A file"
         failure(Failure(f"{name} could not be written or read: {problem.strerror}.", "mend that, then run this again."))
