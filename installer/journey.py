@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     except Failure as problem:
         failure(problem)
     except BrokenPipeError:
-        # Whoever read the output has gone (“| head”): nobody is left to tell, also when Python closes what it printed to.
+        # Whoever read the output has gone (“| head”): nobody is left to tell, nor when Python closes its output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as problem:
         name = problem.filename or "A file"
