@@ -25,7 +25,9 @@ def place_plugin(krita: Krita, environment: Environment, data: Path, record: Rec
     known = record.plugins.get(str(krita.resources))
     placed = known or PluginRecord(plugins=str(krita.plugins), kritarc=str(krita.kritarc))
     if not known:
-        placed.folders = [str(folder) for folder in (krita.plugins, *krita.plugins.parents) if not folder.exists()]
+        ours = [krita.plugins, *krita.plugins.parents, *krita.kritarc.parents]
+        missing = {folder for folder in ours if not folder.exists()}
+        placed.folders = [str(folder) for folder in sorted(missing, reverse=True)]  # a folder after what is in it
     record.plugins[str(krita.resources)] = placed
     with tempfile.TemporaryDirectory() as folder:
         files = assemble(Path(folder), environment, data)
@@ -48,12 +50,13 @@ def take_plugin_away(placed: PluginRecord) -> None:
         shutil.rmtree(cache)
     for inner in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
         _remove_if_empty(inner)
-    for outer in [folder, *map(Path, placed.folders)]:
-        _remove_if_empty(outer)
+    _remove_if_empty(folder)
     line(f"Removed the plugin from {plugins}.")
     if folder.exists():
         line(f"{folder} holds files that the installer did not put there, so they stay.")
     _turn_off(placed)
+    for outer in map(Path, placed.folders):
+        _remove_if_empty(outer)
 
 
 def _turn_on(krita: Krita, placed: PluginRecord) -> None:
