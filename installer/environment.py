@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -105,6 +106,11 @@ class Environment:
         if self.folder.is_symlink() or (self.folder.exists() and not (self.folder / "pyvenv.cfg").is_file()):
             raise Failure(
                 f"{self.folder} is there already and is no Python environment.", "move it away, then run this again."
+            )
+        if not os.access(self.root, os.W_OK):
+            raise Failure(
+                f"{self.root} may not be written to, and the bridge's environment belongs there.",
+                "copy the whole folder into your home, then run install.py in that copy.",
             )
         base = find_python()
         if base is None and not self.uv:
