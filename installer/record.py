@@ -12,7 +12,7 @@ FILE = "installed.json"
 
 @dataclass
 class PluginRecord:
-    """The plugin in one Krita. plugins: its pykrita folder, which has `files`; folders: made for it, inner ones first."""
+    """The plugin in one Krita. plugins: its pykrita folder, which has `files`; folders: made for it, inner first."""
 
     plugins: str
     kritarc: str
