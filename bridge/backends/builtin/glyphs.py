@@ -21,6 +21,7 @@ MARGIN = 0.9  # of the line's height: how far around it the ground is looked at
 INSIDE = 0.12  # how far strokes may rise out of the reader's box
 REACH = 0.4  # how far a shadow, a swash or an outline may
 WORK_HEIGHT = 72  # strokes are told from ground at this height of line; alpha is then made at full resolution
+LEAST_ROOM = 32  # levels
 LEAST_GRAIN, MOST_GRAIN = 0.01, 0.06  # how far from 0 and 1 the picture's noise may lead alpha
 
 
@@ -173,7 +174,8 @@ def _with_halo(
     lightens = float(change[halo & (alpha == 0)].sum()) > 0
     change = np.maximum(change, 0) if lightens else np.minimum(change, 0)
     room = 255 - free if lightens else free
-    thin = (np.abs(change) / np.maximum(room, 1)).max(-1)
+    # a channel that is nearly full, or empty, tells little: a step of it would count as a dense glow
+    thin = (np.abs(change) / np.maximum(room, LEAST_ROOM)).max(-1)
     thin = np.where(halo & reach & (thin > 1.5 / 255), thin.clip(0, 1), 0).astype(np.float32)
     tint = np.clip(free + change / np.maximum(thin, 1e-3)[..., None], 0, 255).astype(np.float32)
     return _over(alpha, ink, thin, tint)

@@ -22,6 +22,7 @@ READS_WELL = 0.85
 READS_AT_ONCE = 0.92  # no other answer is tried
 STILL_READS = 0.4
 MOST_INKS = 6
+ROUNDS = 6  # of fitting a surface and trusting less what lies off it
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ def find_strokes(
     zone = _Zone(crop, inside, reach, taken, height, quad, text)
     smooth = _smooth_ground(crop, reach, taken, height)
     best: Strokes | None = None
-    for seed in _likely_inks(crop, inside, zone.ring):
+    inks = _likely_inks(crop, inside, zone.ring)
+    if smooth is not None:
+        inks += _likely_inks(crop, inside & ~smooth.plain, smooth.plain, most=1)
+    for seed in inks:
         body, ink = _peel(zone, seed)
         if smooth is not None and (body & smooth.plain).sum() > 0.3 * body.sum():
             continue  # the gaps between the letters, which read as well as the letters
@@ -170,14 +174,14 @@ def _cubic(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
 
 def _robust_fit(design: NDArray[np.float64], colours: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Least squares in which what is off the surface counts less and less, and each sample's miss."""
-    weights = np.ones(len(design))
-    fit, miss = np.zeros((design.shape[1], colours.shape[1])), np.zeros(len(design))
+    fit, miss = np.zeros((design.shape[1], colours.shape[1])), np.abs(colours - np.median(colours, axis=0)).max(-1)
     slack = 1e-6 * np.eye(design.shape[1])
-    for _ in range(4):
+    for _ in range(ROUNDS):
+        # starting from the commonest colour, so that a shape beside the line does not bend the first surface to itself
+        weights = 1 / np.maximum(1.0, miss / max(3.0, float(np.median(miss)))) ** 2
         weighted = design.T * weights
         fit = np.linalg.solve(weighted @ design + slack, weighted @ colours)
         miss = np.abs(colours - design @ fit).max(-1)
-        weights = 1 / np.maximum(1.0, miss / 3) ** 2
     return np.asarray(fit, np.float64), np.asarray(miss, np.float64)
 
 
@@ -209,7 +213,9 @@ def _fades(halo: Mask, zone: _Zone) -> bool:
 
 
 def _likely_inks(crop: Floats, inside: Mask, ring: Mask, *, most: int = 3) -> list[Floats]:
-    """Colours that are common inside the line's box and rare around it, the likeliest first."""
+    """Colours that are common `inside` and rare in the `ring`, the likeliest first."""
+    if not inside.any():
+        return []
     here, around = _histogram(crop[inside]), _histogram(crop[ring])
     surplus = (here - around) * (1 - np.minimum(around / np.maximum(here, 1e-6), 1)) ** 2
     inks: list[Floats] = []

@@ -51,6 +51,7 @@ def find_ground(image: Rgb, salience: Floats, *, tolerance: int = 5) -> Ground:
     ground = _runs_off(parts) | (_recurs(parts) & (parts.salience < 0.75))
     ground |= _same_colour(parts, ground)
     mask = ground[parts.labels]
+    mask &= ~_leaked(image, mask, salience)
     return Ground(mask, _unexplained(image, mask))
 
 
@@ -140,6 +141,37 @@ def _same_colour(parts: _Parts, ground: Mask, *, alike: float = 7) -> Mask:
         needed = 2 if parts.salience[part] < 0.75 else 4
         same[part] = len(like) >= needed and parts.area[like].sum() > 2 * parts.area[part]
     return same
+
+
+def _leaked(
+    image: Rgb, ground: Mask, salience: Floats, *, stands_out: float = 0.8, contrast: float = 25, share: float = 0.75
+) -> Mask:
+    """Things that a soft shadow joins to the ground step by small step: they stand out, and nearly all around them the
+    colours part."""
+    values = image.astype(np.float32)
+    standing = cv2.morphologyEx((ground & (salience > stands_out)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(standing)
+    leaked = np.zeros(ground.shape, bool)
+    for number in range(1, count):
+        piece = labels == number
+        bits = piece.astype(np.uint8)
+        edge = (cv2.dilate(bits, np.ones((3, 3))) > 0) & ~piece
+        runs_off = piece[0].any() or piece[-1].any() or piece[:, 0].any() or piece[:, -1].any()
+        if stats[number, cv2.CC_STAT_AREA] < 0.004 * piece.size or runs_off:
+            continue
+        inside, within = _mean_near(values, cv2.erode(bits, np.ones((5, 5))) > 0)
+        outside, without = _mean_near(values, cv2.dilate(bits, np.ones((7, 7))) == 0)
+        edge &= within & without
+        if edge.any() and (np.abs(inside - outside).max(-1)[edge] > contrast).mean() > share:
+            leaked |= piece
+    return leaked
+
+
+def _mean_near(values: Floats, among: Mask, *, reach: int = 15) -> tuple[Floats, Mask]:
+    """The mean of `values` over the pixels of `among` in a window of `reach` pixels, and where there are any."""
+    weight = cv2.blur(among.astype(np.float32), (reach, reach))
+    mean = cv2.blur(values * among[..., None], (reach, reach)) / np.maximum(weight, 1e-6)[..., None]
+    return mean.astype(np.float32), weight > 0.01
 
 
 def _unexplained(image: Rgb, ground: Mask, *, differs: float = 9, between: float = 6, pinhole: float = 0.0006) -> Mask:
