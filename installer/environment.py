@@ -33,13 +33,7 @@ class Environment:
     def make(self, dev: bool) -> bool:
         """Make or update it; True where something changed. What developers need stays once it is there."""
         dev = dev or bool(self._stamp().get("dev"))
-        lock = self.root / ("requirements-dev.lock" if dev else "requirements.lock")
-        wanted = {
-            "root": str(self.root),
-            "dev": dev,
-            "packages": _packages(lock),
-            "inputs": _digest(lock, self.root / "pyproject.toml"),
-        }
+        wanted = self.wanted(dev)
         usable = self._runs()
         if usable and self._stamp() == wanted and self._loads():
             line("The bridge's environment is up to date.")
@@ -51,18 +45,28 @@ class Environment:
         else:
             self._create()
         (self.folder / STAMP).unlink(missing_ok=True)
-        self._fill(lock, set(before.get("packages", [])))
+        self._fill(dev, set(before.get("packages", [])) if updating else set())
         if updating and not self._loads():
             # pip takes a package for installed once its list is there, even where its files are damaged or half there.
             line("Something in it is damaged, so it is made anew.")
             self._create()
-            self._fill(lock, set())
+            self._fill(dev, set())
         run(self._loading(), "Starting the bridge's Python", RETRY)
         (self.folder / STAMP).write_text(json.dumps(wanted, indent=1), "utf-8")
         return True
 
-    def _fill(self, lock: Path, before: set[str]) -> None:
+    def wanted(self, dev: bool) -> dict[str, Any]:
+        """What its stamp says once all is in it: for this folder, these packages, from these very files."""
+        lock = self._lock(dev)
+        inputs = _digest(lock, self.root / "pyproject.toml")
+        return {"root": str(self.root), "dev": dev, "packages": _packages(lock), "inputs": inputs}
+
+    def _lock(self, dev: bool) -> Path:
+        return self.root / ("requirements-dev.lock" if dev else "requirements.lock")
+
+    def _fill(self, dev: bool, before: set[str]) -> None:
         """Install what the lock names and this project, and remove what only an older lock named."""
+        lock = self._lock(dev)
         packages = _packages(lock)
         line(f"Installing {len(packages)} packages, about 200 MB to fetch the first time.")
         self.install("--requirement", lock)
