@@ -107,7 +107,7 @@ def score(shape: Mask, evidence: Evidence) -> float:
     cut_off = (shape[0].sum() + shape[-1].sum() + shape[:, 0].sum() + shape[:, -1].sum()) / np.sqrt(shape.sum())
     size = 1 + 0.15 * float(np.clip(np.log2(shape.mean() / 0.02), -3, 2))
     look = on_edges * (1 - 0.3 * unrest) * (0.35 + 0.65 * inside) * (1 - 0.5 * surroundings)
-    return look * size * (1.0 if cut_off < 0.8 else 0.5)
+    return look * size * (1 - 0.5 * float(np.clip((cut_off - 0.8) / 1.2, 0, 1)))
 
 
 def outline_of(shape: Mask) -> Mask:
