@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ def stop(data: Path) -> bool:
     card = Discovery.read(data)
     if card is None or _request(card, "POST", "/v1/shutdown") is None:
         return False
-    with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-        psutil.Process(card.pid).wait(STOPPING)
+    _wait_until_ended(card.pid)
     return True
 
 
@@ -41,6 +41,15 @@ def described(told: dict[str, Any] | None) -> str:
         f"The bridge {told['version']} runs (process {told['pid']}), for {_duration(told['uptime'])}.\n"
         f"Jobs: {jobs}. Connected: {told['clients']}. Memory: {memory:.0f} MB."
     )
+
+
+def _wait_until_ended(pid: int) -> None:
+    until = time.monotonic() + STOPPING
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        # A zombie has ended: whoever started it has only not asked for its exit status yet, and perhaps never will.
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
+            time.sleep(0.05)
 
 
 def _duration(seconds: float) -> str:
