@@ -89,7 +89,7 @@ def batch(
     if format not in ("ora", "psd", "png"):
         raise BadSettings(f"There is no format “{format}”.", "Choose ora, psd or png.")
     wanted = Batch(output, format, _settings(layers, seed), backend, workers)
-    found = pictures_in(pictures)
+    found = pictures_in(pictures, output)
     _make_folder(output)
     with asked_to_stop() as asked, BatchView(len(found)) as view:
         for result in run_batch(found, wanted, view.progress, asked):

@@ -46,17 +46,25 @@ class Batch:
     workers: int | None = None
 
 
-def pictures_in(named: list[Path]) -> list[Path]:
-    """The pictures named, and those in the folders named (not in folders inside them), each once, in order."""
+def pictures_in(named: list[Path], output: Path) -> list[Path]:
+    """The pictures named, and those in the folders named (not in folders inside them), each once, in order.
+
+    output: where results go; what a batch has put there is taken only where it is named itself.
+    """
     found: dict[Path, None] = {}
+    results = Ledger(output).results()
     for path in named:
         inside = sorted(path.iterdir()) if path.is_dir() else [path]
         for file in inside:
-            if file == path or (file.is_file() and file.suffix.lower() in ENDINGS and not file.name.startswith(".")):
+            if file == path or (_is_picture(file) and file.resolve() not in results):
                 found[file] = None
     if not found:
         raise BadPicture("There are no pictures there.", f"Taken are files that end in {', '.join(ENDINGS)}.")
     return list(found)
+
+
+def _is_picture(file: Path) -> bool:
+    return file.is_file() and file.suffix.lower() in ENDINGS and not file.name.startswith(".")
 
 
 def run_batch(

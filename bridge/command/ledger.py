@@ -48,6 +48,10 @@ class Ledger:
         known = self._done.get(name)
         return known.source if known else None
 
+    def results(self) -> set[Path]:
+        """Where the results lie."""
+        return {(self._folder / name).resolve() for name in self._done}
+
     def write(self, entries: dict[str, Done]) -> None:
         """Keep these entries, on the disk before it returns."""
         self._done |= entries
