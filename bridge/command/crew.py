@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from types import FrameType
 
 from bridge.backends.base import Progress
 from bridge.command.split import Order, Outcome, split
@@ -82,6 +83,8 @@ def _mind(
         try:
             done.put((order, _result_of(slot, order, on_progress, ending)))
         except (EOFError, OSError):
+            if ending.is_set():
+                break
             slot.process.join(PATIENCE)
             slot = None
             died = WorkerDied(
@@ -133,12 +136,18 @@ def _serve(pipe: Connection, parent: int) -> None:
 
     tie_to_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent says what to do
+    signal.signal(signal.SIGTERM, _leave)
     while True:
         try:
             order: Order = pipe.recv()
             pipe.send(_split(order, pipe))
         except (EOFError, OSError):
             return
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    # As an exception: a file half-written is removed on the way out.
+    raise SystemExit(128 + number)
 
 
 def _split(order: Order, pipe: Connection) -> Result:
