@@ -56,7 +56,8 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
     """Split `picture` with `backend`, and yield progress, the plan, each finished layer and last the report.
 
     Raises BadPicture, NothingFound, Cancelled, BackendUnavailable and what the backend raises; nothing is
-    yielded as finished before the whole stack is exact.
+    yielded as finished before the whole stack is exact. The plan comes as soon as it holds, so that the layers' places
+    are made meanwhile; the layers are measured while whoever asked for them takes them.
     """
     check_picture(picture.width, picture.height)
     if not picture.view[..., 3].any():
@@ -73,23 +74,19 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
 
     yield Progress("Making the layers exact", 0, 1)
     draft = Stack(tuple(event.layer for event in drafts), drafts[0].width, drafts[0].height)
-    stack = fit_to_canvas(draft, picture)
-    stack = drop_blank_layers(stack)
-    stack = make_exact(stack, picture)
-    stack = crop_layers(stack)
-    stack = name_layers(stack)
-    if len(stack.layers) < 2 and settings.num_layers != 1:
-        raise NothingFound(
-            "No text and no objects could be told apart from the background.",
-            "Your picture is unchanged. Pictures with distinct objects or lettering split best.",
-        )
+    stack = drop_blank_layers(fit_to_canvas(draft, picture))
+    if picture.is_opaque:  # then exactness changes no layer's bounds
+        stack = _outlined(stack, settings, whole_first=True)
+        yield Planned(stack)
+        make_exact(stack, picture)
+    else:
+        stack = _outlined(make_exact(stack, picture), settings)
+        yield Planned(stack)
     job.checkpoint()
-    measured: Measured = measure(stack, picture)
-    finished = time.monotonic()
-
-    yield Planned(stack)
     for index, layer in enumerate(stack.layers):
         yield Finished(index, layer)
+    measured: Measured = measure(stack, picture)
+    finished = time.monotonic()
     yield Report(
         max_error=measured.max_error,
         exact_share=measured.exact_share,
@@ -100,3 +97,14 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
         layers=len(stack.layers),
         notes=job.notes + measured.notes,
     )
+
+
+def _outlined(stack: Stack, settings: Settings, *, whole_first: bool = False) -> Stack:
+    """The stack with its final layers, bounds and names. Raises NothingFound where it would be a mere copy."""
+    stack = name_layers(crop_layers(stack, whole_first=whole_first))
+    if len(stack.layers) < 2 and settings.num_layers != 1:
+        raise NothingFound(
+            "No text and no objects could be told apart from the background.",
+            "Your picture is unchanged. Pictures with distinct objects or lettering split best.",
+        )
+    return stack

@@ -37,6 +37,10 @@ class Picture:
             raise ValueError("pixels and view differ in size")
 
     @property
+    def is_opaque(self) -> bool:
+        return bool((self.view[..., 3] == 255).all())
+
+    @property
     def width(self) -> int:
         return self.pixels.shape[1]
 

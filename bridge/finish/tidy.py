@@ -18,10 +18,11 @@ def drop_blank_layers(stack: Stack) -> Stack:
     return replace(stack, layers=(stack.layers[0], *kept))
 
 
-def crop_layers(stack: Stack) -> Stack:
-    """Each layer cropped to what it covers; layers that cover nothing are left out."""
-    cropped = (_cropped(layer) for layer in stack.layers)
-    return replace(stack, layers=tuple(layer for layer in cropped if layer is not None))
+def crop_layers(stack: Stack, *, whole_first: bool = False) -> Stack:
+    """Each layer cropped to what it covers; layers that cover nothing are left out. whole_first: but not the first."""
+    first = stack.layers[:1] if whole_first else ()
+    cropped = (_cropped(layer) for layer in stack.layers[len(first) :])
+    return replace(stack, layers=first + tuple(layer for layer in cropped if layer is not None))
 
 
 def _cropped(layer: Layer) -> Layer | None:

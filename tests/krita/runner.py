@@ -26,7 +26,7 @@ class Runner:
         return subprocess.run(
             ["kritarunner", "-s", "unflatten.batch", "-f", "run", "--", *map(str, arguments)],
             env={
-                "PATH": os.environ["PATH"],
+                "PATH": os.defpath,  # of two Pythons on PATH, Krita takes the first one's library: no PyQt5
                 "LANG": "C.UTF-8",
                 "HOME": str(self._home),
                 "XDG_RUNTIME_DIR": str(self._home / "run"),

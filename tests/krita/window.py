@@ -75,7 +75,7 @@ class Krita:
         (config / "kritarc").write_text("[python]\nenable_unflatten=true\nenable_unflatten_driver=true\n")
         (home / "run").mkdir(mode=0o700)
         self.environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": os.defpath,  # of two Pythons on PATH, Krita takes the first one's library, which lacks PyQt5
             "LANG": "C.UTF-8",
             "HOME": str(home),
             "XDG_RUNTIME_DIR": str(home / "run"),

@@ -27,7 +27,7 @@ class Builtin:
     def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]:
         """Progress, then the layers back to front, at the picture's own size."""
         at_most = MOST_LAYERS if settings.num_layers == "auto" else settings.num_layers
-        opaque = bool((picture.view[..., 3] == 255).all())
+        opaque = picture.is_opaque
         apart = None if opaque else islands(picture.view, at_most)
         if apart is not None:
             yield Progress("Finding objects", 1, 1)
