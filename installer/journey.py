@@ -81,7 +81,7 @@ def uninstall() -> int:
     heading("Uninstalling")
     stop_bridge(environment)
     for name in list(record.plugins):
-        take_plugin_away(record.plugins[name])
+        take_plugin_away(record.plugins[name], environment)
         del record.plugins[name]
         record.save(ROOT)
     for name, known in record.results.items():

@@ -10,7 +10,7 @@ from typing import Optional
 from bridge.krita import kritarc
 from bridge.krita.places import Krita
 from installer.environment import Environment
-from installer.plugin import NAME, assemble, is_ours
+from installer.plugin import NAME, assemble, is_ours, leads_to
 from installer.record import PluginRecord, Record
 from installer.say import Failure, line
 
@@ -40,9 +40,12 @@ def place_plugin(krita: Krita, environment: Environment, data: Path, record: Rec
     _turn_on(krita, placed)
 
 
-def take_plugin_away(placed: PluginRecord) -> None:
+def take_plugin_away(placed: PluginRecord, environment: Environment) -> None:
     """Remove the plugin's files and its entry in Krita's settings; other files, and folders that hold some, stay."""
     plugins = Path(placed.plugins)
+    if leads_to(plugins) not in (None, str(environment.python)):
+        line(f"The plugin in {plugins} is another copy of Unflatten's by now, so it stays.")
+        return
     for name in placed.files:
         (plugins / name).unlink(missing_ok=True)
     folder = plugins / NAME

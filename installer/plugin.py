@@ -45,6 +45,14 @@ def is_ours(target: Path) -> Optional[bool]:
     return not folder.is_symlink() and (folder / "bridge.json").is_file()
 
 
+def leads_to(target: Path) -> Optional[str]:
+    """The Python that the plugin in `target` starts the bridge with; None where that cannot be read."""
+    try:
+        return str(json.loads((target / NAME / "bridge.json").read_text("utf-8"))["python"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _put_websockets(vendor: Path, environment: Environment) -> None:
     """Copy the pinned pure-Python WebSocket client and its licence; it is fetched once and kept in the environment."""
     lock = ROOT / "plugin" / "requirements.lock"

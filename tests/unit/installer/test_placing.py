@@ -1,5 +1,6 @@
 """The plugin goes into a Krita and out again; what else lies there stays."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def place(krita: Krita, record: Record) -> None:
 
 
 def take_away(krita: Krita, record: Record) -> None:
-    take_plugin_away(record.plugins[str(krita.resources)])
+    take_plugin_away(record.plugins[str(krita.resources)], Environment(ROOT))
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
@@ -90,6 +91,15 @@ def test_an_update_says_so_only_where_something_changed(krita: Krita, capsys: py
     assert "Updated the plugin" in capsys.readouterr().out
     original = ROOT / "plugin/unflatten/actions.py"
     assert (krita.plugins / "unflatten" / "actions.py").read_bytes() == original.read_bytes()
+
+
+def test_what_another_copy_of_unflatten_has_replaced_is_that_copys(krita: Krita) -> None:
+    place(krita, record := Record())
+    card = krita.plugins / "unflatten" / "bridge.json"
+    card.write_text(json.dumps({"python": "/another copy/.venv/bin/python", "data": ""}))
+    before = tree(krita.resources), krita.kritarc.read_bytes()
+    take_away(krita, record)
+    assert (tree(krita.resources), krita.kritarc.read_bytes()) == before
 
 
 def test_somebody_elses_plugin_of_that_name_is_not_touched(krita: Krita) -> None:
