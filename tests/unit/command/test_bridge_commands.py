@@ -47,7 +47,7 @@ def test_serve_status_stop(unflatten: CommandLine) -> None:
         told = json.loads(unflatten("status", "--json").stdout)
         assert told["running"] is True and told["pid"] == card.pid
         second = unflatten("serve")
-        assert second.returncode != 0 or "already" in second.stdout + second.stderr
+        assert second.returncode == 0 and f"already running (process {card.pid}" in second.stdout
         assert Discovery.read(unflatten.data) == card
         assert unflatten("stop").stdout == "stopped\n"
         assert process.wait(20) == 0
