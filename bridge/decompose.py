@@ -33,7 +33,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Report:
-    """How it went: Measured's figures, the seed used, seconds in backend and finish, and sentences for the user."""
+    """How it went: Measured's figures, the seed used, and sentences for the user.
+
+    draft_seconds: in the backend; finish_seconds: until the layers were final; seconds: in all, with the measuring.
+    """
 
     max_error: int
     exact_share: float
@@ -83,10 +86,10 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
         stack = _outlined(make_exact(stack, picture), settings)
         yield Planned(stack)
     job.checkpoint()
+    finished = time.monotonic()
     for index, layer in enumerate(stack.layers):
         yield Finished(index, layer)
     measured: Measured = measure(stack, picture)
-    finished = time.monotonic()
     yield Report(
         max_error=measured.max_error,
         exact_share=measured.exact_share,

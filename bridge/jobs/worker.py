@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 
-NICENESS = 5
+NICENESS = 10
 """Krita's own brush strokes go first."""
 PACE_RANGE = (0.2, 5.0)
 
