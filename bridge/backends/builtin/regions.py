@@ -16,6 +16,9 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
 
 
+CLEAN_STEP, GRAINY_STEP = 4, 5  # levels from pixel to pixel within one part
+
+
 @dataclass(frozen=True)
 class Ground:
     """mask: (h, w) bool, what belongs to the ground; rest: (h, w) bool, what the ground does not explain."""
@@ -45,9 +48,12 @@ def smooth_parts(image: Rgb, tolerance: int) -> Labels:
     return connected_components(graph, directed=False)[1].reshape(height, width).astype(np.int32)
 
 
-def find_ground(image: Rgb, salience: Floats, *, tolerance: int = 5) -> Ground:
+def find_ground(image: Rgb, salience: Floats) -> Ground:
     """The ground of `image` (h, w, 3) uint8, a few hundred pixels wide; `salience`: (h, w) float32 0…1."""
-    parts = _Parts.of(image, salience, smooth_parts(np.asarray(cv2.medianBlur(image, 3), np.uint8), tolerance))
+    calm = np.asarray(cv2.medianBlur(image, 3), np.uint8)
+    grain = float(np.percentile(cv2.absdiff(image, calm).max(-1), 75))
+    # in a clean drawing a fainter edge still parts things: a white sail before a pale sky
+    parts = _Parts.of(image, salience, smooth_parts(calm, CLEAN_STEP if grain <= 1 else GRAINY_STEP))
     ground = _runs_off(parts) | (_recurs(parts) & (parts.salience < 0.75))
     ground |= _same_colour(parts, ground)
     mask = ground[parts.labels]
