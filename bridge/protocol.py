@@ -7,7 +7,7 @@ types are an error.
 Client → bridge
     hello {protocol, client, version}                        first frame; answered by welcome or error
     decompose {job, settings, backend, document, batch?,
-               picture: {width, height, model, depth, profile, dpi, chunks, view_chunks}}
+               picture: {width, height, model, depth, channels?, profile, dpi, chunks, view_chunks}}
                + pixels, without waiting for an answer
     cancel {job} · attach {job, have: [layer numbers]} · backends {} · estimate {settings, backend, width, height}
 Bridge → client
@@ -15,12 +15,13 @@ Bridge → client
     accepted {job, position}   the picture has arrived whole and is in the journal; position: how many pictures go first
     progress {job, stage, step, steps, seconds_left?}
     stack {job, width, height, layers: [{name, kind, rect: [left, top, width, height]}]}    back to front
-    layer {job, index, name, rect, chunks} + pixels in the document's own model, depth and channel order RGBA
+    layer {job, index, name, rect, chunks} + pixels in the picture's own model, depth and order of channels
     done {job, report: {...}} · error {job?, code, message, hint, retryable}
 
 `job` is chosen by the client: 32 hexadecimal digits. `batch` true: pictures that someone waits for go first. `settings`
 and `backend` may be left out. `attach` is answered by what the client lacks: progress, or stack, layers and done, or
-error. Pixels are rows top to bottom, straight alpha last.
+error. Pixels are rows top to bottom, straight alpha last. `channels`: “RGBA”, or “BGRA” as Krita keeps 8-bit pixels,
+which the bridge turns around far faster than the plugin could.
 """
 
 import json

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS job (
     batch     INTEGER NOT NULL,
     backend   TEXT,
     settings  TEXT NOT NULL,
+    channels  TEXT NOT NULL,
     width     INTEGER NOT NULL,
     height    INTEGER NOT NULL,
     attempts  INTEGER NOT NULL DEFAULT 0,
@@ -72,12 +73,17 @@ class Outline:
 
 @dataclass
 class Entry:
-    """A row: one job. handle: a remote service's name for it; layers and report: once its stack is known."""
+    """A row: one job.
+
+    channels: the order of its pixels', and of its layers'. handle: a remote service's name for it. layers and report:
+    once its stack is known.
+    """
 
     id: str
     width: int
     height: int
     settings: dict[str, Any]
+    channels: str = "RGBA"
     backend: str | None = None
     batch: bool = False
     state: State = State.QUEUED
@@ -197,6 +203,7 @@ def _to_row(entry: Entry) -> dict[str, object]:
         "batch": int(entry.batch),
         "backend": entry.backend,
         "settings": json.dumps(entry.settings),
+        "channels": entry.channels,
         "width": entry.width,
         "height": entry.height,
         "attempts": entry.attempts,

@@ -213,6 +213,7 @@ class Runner:
             "folder": str(self.spool.folder(entry.id).absolute()),
             "width": entry.width,
             "height": entry.height,
+            "channels": entry.channels,
             "settings": entry.settings,
             "backend": entry.backend,
             "handle": entry.handle,

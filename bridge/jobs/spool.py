@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -150,14 +150,15 @@ def layer_path(folder: Path, index: int) -> Path:
     return folder / f"layer-{index:02}.raw"
 
 
-def write_layer(folder: Path, index: int, pixels: memoryview) -> None:
-    """Write a finished layer's flat bytes: under a temporary name, renamed when whole. Raises OutOfSpace."""
+def write_layer(folder: Path, index: int, pieces: Iterable[memoryview]) -> None:
+    """Write a finished layer, flat bytes in pieces: under a temporary name, renamed when whole. Raises OutOfSpace."""
     whole = layer_path(folder, index)
     part = whole.with_suffix(".part")
     with full_disk_said():
         try:
             with open(part, "wb", buffering=0, opener=_private) as file:
-                write_all(file, pixels)
+                for piece in pieces:
+                    write_all(file, piece)
             os.replace(part, whole)
         except OSError:
             part.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """The worker process: the heavy work of one job at a time, in JSON lines over its pipes.
 
-In:  prepare {backend} · run {job, folder, width, height, settings, backend, handle} · go {job} · cancel {job}
+In:  prepare {backend} · run {job, folder, width, height, channels, settings, backend, handle} · go {job} · cancel {job}
      backends {id} · estimate {id, backend, settings, width, height}, each as {do: …}. The file's end ends the process.
 Out: taken {job} · progress {job, stage, step, steps, seconds_left?} · handle {job, text}, which waits for its `go`
      stack {job, layers} · layer {job, index}, once its file is whole · done {job, report}
@@ -113,10 +113,11 @@ class Worker:
         settings = Settings(**order["settings"])
         width, height, name = order["width"], order["height"], order["backend"]
         folder = Path(order["folder"])
-        picture = map_picture(folder, width, height)
+        picture = map_picture(folder, width, height, order["channels"])
         estimated = load(name).estimate(width, height, settings).seconds
         began = time.monotonic()
-        with Writing(folder, lambda index: self._tell("layer", job=job, index=index)) as writing:
+        channels = order["channels"]
+        with Writing(folder, channels, lambda index: self._tell("layer", job=job, index=index)) as writing:
             for step in run_local(
                 picture, settings, name, cancelled=lambda: job in self._cancelled, handle=order.get("handle")
             ):
@@ -140,6 +141,7 @@ class Worker:
                 while not self._go.wait(0.5) and job not in self._cancelled:
                     pass
             case Planned(stack):
+                writing.expect(len(stack.layers))
                 self._tell("stack", job=job, layers=[[each.name, each.kind, each.rect] for each in stack.layers])
             case Finished(index, layer):
                 writing.add(index, layer.pixels)
@@ -168,8 +170,9 @@ def _plain(value: Any) -> object:
     return value.item()
 
 
-def map_picture(folder: Path, width: int, height: int) -> "Picture":
-    """The job's picture, mapped read-only: no copy, and no backend can change it under the exactness."""
+def map_picture(folder: Path, width: int, height: int, channels: str) -> "Picture":
+    """The job's picture, read-only, so that no backend can change it under the exactness; mapped where it is RGBA."""
+    import cv2
     import numpy as np
 
     from bridge.picture import Picture
@@ -180,7 +183,11 @@ def map_picture(folder: Path, width: int, height: int) -> "Picture":
             mapped = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ)
         else:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return Picture(np.frombuffer(mapped, np.uint8).reshape(height, width, 4))
+    pixels = np.frombuffer(mapped, np.uint8).reshape(height, width, 4)
+    if channels == "BGRA":
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA), np.uint8)
+        pixels.flags.writeable = False
+    return Picture(pixels)
 
 
 class Clock(NamedTuple):

@@ -39,12 +39,16 @@ def read_decompose(message: Message) -> Request:
             f"This document is {kind}; this version of Unflatten splits 8-bit RGB documents.",
             "Make a copy, and change it with Image › Convert Image Color Space… to RGB/Alpha, 8-bit integer/channel.",
         )
+    channels = picture.get("channels", "RGBA")
+    if channels not in ("RGBA", "BGRA"):
+        raise protocol.ProtocolError("The picture’s order of channels is not known.")
     settings = read_settings(message)
     entry = Entry(
         id=job,
         width=width,
         height=height,
         settings=settings,
+        channels=channels,
         backend=read_backend(message),
         batch=message.get("batch") is True,
     )

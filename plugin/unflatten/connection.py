@@ -16,7 +16,7 @@ from typing import Any, Union
 
 from . import protocol
 from .launch import Installation, Trouble, ensure
-from .pixels import BYTES_PER_PIXEL, is_opaque, swap_red_and_blue
+from .pixels import BYTES_PER_PIXEL, is_opaque
 from .wire import Gone, Refused, Stopped, Wire
 from .wire import Pixels as Piece
 
@@ -57,6 +57,7 @@ class Request:
             "height": self.height,
             "model": "RGBA",
             "depth": "U8",
+            "channels": "BGRA",
             "profile": self.profile,
             "dpi": self.dpi,
             "chunks": self.strips,
@@ -259,7 +260,6 @@ class Connection(threading.Thread):
         buffer = bytearray()
         for number in range(self._request.strips):
             buffer[:] = memoryview(self._pixels.get(number, self._stopping.is_set))
-            swap_red_and_blue(buffer, len(buffer))
             wire.send_bytes(buffer)
             self._opaque = self._opaque and is_opaque(buffer)
         self._sent = True
@@ -318,7 +318,6 @@ class Connection(threading.Thread):
             if row + rows > height:
                 break
             if rows:
-                swap_red_and_blue(buffer, rows * stride)
                 self._emit(Rows(index, left, top + row, width, rows, buffer))
                 row += rows
         if row != height or begun:

@@ -10,11 +10,6 @@ BYTES_PER_PIXEL = 4
 _PIECE = 64 * BYTES_PER_PIXEL
 
 
-def swap_red_and_blue(data: bytearray, size: int) -> None:
-    """Exchange the first and third byte of every pixel in the first `size` bytes: Krita's order and the wire's."""
-    data[0:size:4], data[2:size:4] = data[2:size:4], data[0:size:4]
-
-
 def is_opaque(data: Union[bytes, bytearray]) -> bool:
     """Whether every pixel's alpha is full."""
     return data[3::4].count(255) * BYTES_PER_PIXEL == len(data)

@@ -130,7 +130,7 @@ def keep(journal: Journal, spool: Spool, number: int, *, days_ago: float, nbytes
     incoming = spool.receive(written.id, 48)
     incoming.write(bytes(48))
     incoming.finish()
-    write_layer(spool.folder(written.id), 0, memoryview(bytes(nbytes)))
+    write_layer(spool.folder(written.id), 0, [memoryview(bytes(nbytes))])
     journal.add(written)
     return written.id
 

@@ -17,7 +17,7 @@ from bridge.jobs.spool import PICTURE, layer_path
 from bridge.jobs.worker import Clock
 from bridge.jobs.workshop import WORKER_COMMAND
 
-ORDER = {"do": "run", "job": "j", "width": 32, "height": 32, "backend": "trial", "handle": None}
+ORDER = {"do": "run", "job": "j", "width": 32, "height": 32, "channels": "RGBA", "backend": "trial", "handle": None}
 
 
 class Worker:

@@ -21,15 +21,6 @@ def plugin(assembled: Path) -> None:
 
 
 @given(pixels)
-def test_red_and_blue_are_swapped_up_to_the_size_given(picture: NDArray[np.uint8]) -> None:
-    from unflatten.pixels import swap_red_and_blue
-
-    buffer = bytearray(picture.tobytes() + b"slack")
-    swap_red_and_blue(buffer, picture.size)
-    assert bytes(buffer) == picture[:, [2, 1, 0, 3]].tobytes() + b"slack"
-
-
-@given(pixels)
 def test_opaque_means_every_alpha_is_full(picture: NDArray[np.uint8]) -> None:
     from unflatten.pixels import is_opaque
 

@@ -93,6 +93,19 @@ def test_a_frame_that_means_nothing_is_told_and_forgiven(shared_bridge: Bridge, 
         assert client.split(noise(32, 32)).kinds()[-1] == "done"
 
 
+def test_layers_come_in_the_pictures_own_order_of_channels(shared_bridge: Bridge) -> None:
+    picture = noise(40, 30)
+    turned = np.ascontiguousarray(picture[..., [2, 1, 0, 3]])
+    with shared_bridge.client() as client:
+        plain = client.split(picture, settings={"seed": 3})
+        result = client.split(turned, settings={"seed": 3}, about={"channels": "BGRA"})
+        assert len(plain.layers) > 1 and result.layers.keys() == plain.layers.keys()
+        for index, layer in plain.layers.items():
+            assert (result.layers[index][..., [2, 1, 0, 3]] == layer).all()
+        client.ask(new_job(), 40, 30, about={"channels": "ABGR"})
+        assert client.hear()["code"] == "protocol"
+
+
 def test_unknown_fields_are_ignored(shared_bridge: Bridge) -> None:
     with shared_bridge.client() as client:
         result = client.split(noise(32, 32), mood="fine", settings={"sparkle": 7}, about={"era": "baroque"})
