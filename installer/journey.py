@@ -70,7 +70,7 @@ def install(wishes: argparse.Namespace) -> int:
     heading("The sample picture")
     split_sample(environment, record, fresh)
     record.save(ROOT)
-    _what_next(environment, kritas, wishes)
+    _what_next(environment, kritas)
     return 0
 
 
@@ -152,7 +152,7 @@ def _kritas(wishes: argparse.Namespace) -> list[Krita]:
     return found
 
 
-def _what_next(environment: Environment, kritas: list[Krita], wishes: argparse.Namespace) -> None:
+def _what_next(environment: Environment, kritas: list[Krita]) -> None:
     heading("Done. What to do next")
     if any(not found.sandboxed for found in kritas):
         line("1. Start Krita. If it is open, close it and start it again.")
