@@ -1,43 +1,37 @@
-"""Flattening with Krita's own 8-bit arithmetic.
+"""Flattening as Krita does it, in tiles of whole rows."""
 
-Krita blends a layer over an opaque backdrop in floating point and rounds to the nearest value; on all 256³ triples of
-(layer, backdrop, alpha) its result equals `blend`, in the root and inside a group.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.picture import Layer, Stack
+from bridge.finish.blend import blend
+from bridge.finish.encoding import Encoding
+from bridge.picture import Layer, Pixels, Stack
 
 T = TypeVar("T")
+R = TypeVar("R")
 U8 = NDArray[np.uint8]
-U16 = NDArray[np.uint16]
+Mask = NDArray[np.bool_]
 Rows = tuple[int, int]  # first and past the last
-TILE_ROWS = 128
+TILE_PIXELS = 2**18
+"""Small enough that a tile of each layer stays in the processor's cache, large enough that Python's part is small."""
 
 
-def blend(backdrop: U16, colour: U16, alpha: U16) -> U16:
-    """round((backdrop·(255−alpha) + colour·alpha) / 255), exact in 16-bit integers. All 0–255, any shapes."""
-    t: U16 = backdrop * (255 - alpha) + colour * alpha + np.uint16(128)
-    t += t >> 8
-    t >>= 8
-    return t
-
-
-def tiles(height: int, rows: int = TILE_ROWS) -> list[Rows]:
-    """The canvas rows of each tile: tiles keep memory flat and give threads something to share."""
+def tiles(width: int, height: int, step: int = 1) -> list[Rows]:
+    """The canvas rows of each tile, a multiple of `step`: they keep memory flat and give threads something to share."""
+    rows = max(1, TILE_PIXELS // max(1, width) // step) * step
     return [(y, min(y + rows, height)) for y in range(0, height, rows)]
 
 
-def in_threads(work: Callable[[Rows], T], height: int) -> list[T]:
-    """`work` on every tile of a canvas, over as many threads as processors: numpy and OpenCV release Python's lock."""
+def in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> list[R]:
+    """`work` on each piece, over as many threads as processors: numpy and OpenCV release Python's lock."""
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        return list(pool.map(work, tiles(height)))
+        return list(pool.map(work, pieces))
 
 
 def overlap(layer: Layer, y0: int, y1: int) -> tuple[slice, slice, slice] | None:
@@ -49,42 +43,60 @@ def overlap(layer: Layer, y0: int, y1: int) -> tuple[slice, slice, slice] | None
     return slice(a - y0, b - y0), slice(left, left + width), slice(a - top, b - top)
 
 
-def flatten(stack: Stack) -> U8:
-    """The stack's projection, (height, width, 4) uint8 straight RGBA, as Krita shows it over nothing."""
-    out = np.zeros((stack.height, stack.width, 4), np.uint8)
-    in_threads(lambda rows: flatten_rows(stack, rows, out[slice(*rows)]), stack.height)
+def flatten(stack: Stack, form: Encoding) -> Pixels:
+    """The stack's projection, (height, width, C+1) straight alpha in `form`, as Krita shows it over nothing."""
+    out = np.zeros((stack.height, stack.width, form.channels + 1), form.dtype)
+    in_threads(lambda rows: flatten_rows(stack, form, rows, out[slice(*rows)]), tiles(stack.width, stack.height))
     return out
 
 
-def flatten_rows(stack: Stack, rows: Rows, tile: U8) -> None:
-    """Lay canvas rows rows[0]…rows[1] of every layer over `tile`, (rows, width, 4) uint8, in place."""
+def flatten_rows(stack: Stack, form: Encoding, rows: Rows, tile: Pixels) -> None:
+    """Lay canvas rows rows[0]…rows[1] of every layer over `tile`, (rows, width, C+1), in place."""
     for layer in stack.layers:
         where = overlap(layer, *rows)
         if where is not None:
-            lay_over(tile[where[0], where[1]], layer.pixels[where[2]])
+            lay_over(form, tile[where[0], where[1]], layer.pixels[where[2]])
 
 
-def lay_over(below: U8, above: U8) -> None:
-    """Composite `above` over `below` in place; both (h, w, 4) uint8 straight RGBA."""
-    alpha = above[..., 3]
-    solid = (alpha == 255) | ((below[..., 3] == 0) & (alpha > 0))
-    np.copyto(below, above, where=solid[..., None])
-    soft = np.nonzero((alpha > 0) & ~solid)
+def lay_over(form: Encoding, below: Pixels, above: Pixels) -> None:
+    """Composite `above` over `below` in place; both (h, w, C+1), straight alpha last."""
+    alpha = above[..., -1]
+    there = alpha > 0
+    solid = (alpha == form.opaque) | (there & (below[..., -1] == 0))
+    copy_where(above, solid, below)
+    soft = np.nonzero(there ^ solid)
     if len(soft[0]) == 0:
         return
-    under, over = below[soft].astype(np.uint16), above[soft].astype(np.uint16)
-    opaque = under[:, 3] == 255
-    result = np.empty(under.shape, np.uint8)
-    result[:, :3] = blend(under[:, :3], over[:, :3], over[:, 3:])
-    result[:, 3] = 255
-    if not opaque.all():
-        result[~opaque] = _over_translucent(under[~opaque], over[~opaque])
-    below[soft] = result
+    under, over = planes(below[soft]), planes(above[soft])
+    result = np.empty_like(under)
+    result[:-1] = blend(form, under[:-1], over[:-1], over[-1])
+    result[-1] = form.opaque
+    translucent = under[-1] != form.opaque
+    if translucent.any():
+        result[:, translucent] = _over_translucent(form, under[:, translucent], over[:, translucent])
+    below[soft] = result.T
 
 
-def _over_translucent(under: U16, over: U16) -> U8:
-    """(n, 4) over (n, 4) where the backdrop is translucent: the layer's share of the new alpha weighs the colours."""
-    a, b = over[:, 3:].astype(np.float32), under[:, 3:].astype(np.float32)
-    alpha = a + (255 - a) * b / 255
-    colour = under[:, :3] + (over[:, :3] - under[:, :3].astype(np.float32)) * (a / alpha)
-    return np.rint(np.concatenate([colour, alpha], 1)).astype(np.uint8)
+def planes(pixels: Pixels) -> Pixels:
+    """(m, C+1) as (C+1, m): arithmetic with one alpha for all channels is several times faster channel by channel."""
+    return np.ascontiguousarray(pixels.T)
+
+
+def copy_where(source: Pixels, mask: Mask, target: Pixels) -> None:
+    """target[mask] = source[mask] for (h, w, channels) of one dtype, at memory speed."""
+    if target.dtype == np.float16:  # OpenCV moves bits, whatever they mean
+        source, target = source.view(np.uint16), target.view(np.uint16)
+    cv2.copyTo(source, mask.view(np.uint8), target)
+
+
+def _over_translucent(form: Encoding, under: Pixels, over: Pixels) -> Pixels:
+    """(C+1, m) over (C+1, m) where the backdrop is translucent: the layer's share of the new alpha weighs the colours.
+
+    To within rounding only: finished stacks have a single layer wherever the picture is translucent.
+    """
+    full = np.float32(form.opaque)
+    a, b = over[-1].astype(np.float32), under[-1].astype(np.float32)
+    alpha = a + (full - a) * b / full
+    colour = under[:-1] + (over[:-1] - under[:-1].astype(np.float32)) * (a / alpha)
+    result = np.concatenate([colour, alpha[None]])
+    return (np.rint(result) if form.integer else result).astype(form.dtype)
