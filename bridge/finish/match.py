@@ -1,0 +1,131 @@
+"""A model's colours drift from the picture; what is seen tells by how much, and what is hidden is shifted alike."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from bridge.finish.grid import Plate
+from bridge.finish.images import Floats, blurred, each, fitted, floats, half, joined, resized, smoothstep, towards
+
+FAINT = (0.02, 0.12)
+"""Between these values of alpha a draft's own colours come to be believed."""
+SURE = 0.97
+"""A layer is seen alone where this share of the pixel, and of all around it, is its own."""
+MOST = 0.2
+"""The largest drift that is believed, in parts of the range: what is more is another thing, or a light above 1."""
+ROUNDS = 2
+SMALLEST = 4  # pixels a side, at the top of the pyramid
+LOOSE = 0.05  # how soon the level above is asked, by weight of what is known
+STRICT = 0.01
+NEAR = 0.03
+"""Alpha from which something of a layer is there."""
+HINT = 2e-4
+"""Weight of mixed pixels against those where the layer is seen alone: they count where there are no others."""
+
+
+def clean_colours(plate: Plate, radius: int) -> Plate:
+    """The plate with the colours of clear and faint pixels taken from denser ones near by.
+
+    Models leave noise where nothing is, and what is upscaled or unblended beside it would take it in.
+    """
+    alpha, colour, count = half(plate.alpha), half(plate.colour), plate.colour.shape[2]
+    weight = alpha * alpha
+    near = blurred(joined(colour * each(weight, count), weight), radius + 1)
+    far = blurred(near, radius + 1)
+    near += far * each(floats(0.02 / (far[..., -1] + 1e-6)), count + 1)
+    near *= each(floats(1 / (near[..., -1] + 1e-6)), count + 1)
+    cleaned = fitted(np.ascontiguousarray(near[..., :-1]), plate.colour.shape)
+    return plate.coloured(towards(cleaned, plate.colour, smoothstep(plate.alpha, *FAINT)))
+
+
+def match_colours(plates: Sequence[Plate], source: Floats) -> list[Plate]:
+    """The plates, back to front, their colours shifted by slow fields so that they show the picture.
+
+    source: (h, w, C), the picture on the same grid. Each layer's drift is read where it is seen alone, or, if it
+    nowhere is (thin lines, small type), from how the mixture with what is below it differs; spread from there over
+    the layer by a pyramid (push-pull: Gortler and others, The Lumigraph, 1996). Where a layer is seen alone it gets
+    the picture's own colours.
+    """
+    seen = visible_shares(plates, source.shape[:2])
+    drifts = _drifts(plates, seen, source)
+    matched: list[Plate] = []
+    for plate, share, drift in zip(plates, seen, drifts, strict=True):
+        colour = plate.colour + fitted(drift, plate.alpha.shape)
+        matched.append(plate.coloured(towards(colour, source[plate.window], smoothstep(share, SURE, 1.0))))
+    return matched
+
+
+def visible_shares(plates: Sequence[Plate], shape: tuple[int, ...]) -> list[Floats]:
+    """For each plate: its share of the flattened pixel, (h, w) of its own window, 0–1."""
+    through = np.ones(shape[:2], np.float32)
+    shares: list[Floats] = []
+    for plate in reversed(plates):
+        here = through[plate.window]
+        shares.append(here * plate.alpha)
+        here -= shares[-1]
+    return shares[::-1]
+
+
+class _Half:
+    """A plate at half resolution: share, its part of the flattened pixel; alone, where nothing else is seen; mixed,
+    where something of it is or is close by. (h, w, C) or (h, w)."""
+
+    def __init__(self, plate: Plate, share: Floats) -> None:
+        self.colour, self.share, alpha = half(plate.colour), half(share), half(plate.alpha)
+        height, width = alpha.shape
+        top, left = plate.top // 2, plate.left // 2
+        self.window = slice(top, top + height), slice(left, left + width)
+        count = self.colour.shape[2]
+        self.shares = each(self.share, count)
+        free = np.divide(self.share, alpha, out=np.ones_like(alpha), where=alpha > 1e-3)
+        inside = floats(cv2.erode(share, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE))
+        alone = (half(inside) > SURE).astype(np.float32)
+        near = cv2.dilate(alpha, np.ones((3, 3), np.uint8)) > NEAR
+        self.mixed = each(free * near, count)
+        self.alone = each(free * alone, count)
+        self.known = self.share * alone + HINT
+
+
+def _drifts(plates: Sequence[Plate], seen: Sequence[Floats], source: Floats) -> list[Floats]:
+    """Each plate's drift at half the grid's resolution, (h/2, w/2, C)."""
+    halves = [_Half(plate, share) for plate, share in zip(plates, seen, strict=True)]
+    small = half(source)
+    residual = np.zeros_like(small)
+    for plate in halves:
+        residual[plate.window] += (small[plate.window] - plate.colour) * plate.shares
+    np.clip(residual, -MOST, MOST, out=residual)
+    drifts = [np.zeros_like(plate.colour) for plate in halves]
+    for _ in range(ROUNDS):
+        for plate, drift in zip(halves, drifts, strict=True):
+            left = residual[plate.window]
+            step = _spread(left, plate)
+            drift += step
+            left -= step * plate.shares
+    return drifts
+
+
+def _spread(residual: Floats, plate: _Half) -> Floats:
+    """The drift that the residual (h, w, C) speaks of, smooth over the plate's window."""
+    mixed = _push_pull(residual * plate.mixed, plate.share, LOOSE, finest=4)
+    mixed *= HINT
+    mixed += residual * plate.alone
+    return _push_pull(mixed, plate.known, STRICT, finest=1)
+
+
+def _push_pull(values: Floats, weights: Floats, loose: float, finest: int) -> Floats:
+    """Σ values / Σ weights over neighbourhoods that grow until they hold enough; none finer than 2^finest pixels.
+
+    values: (h, w, C), weighted already; weights: (h, w). Returns (h, w, C).
+    """
+    levels = [joined(values, weights)]
+    while max(levels[-1].shape[:2]) > SMALLEST:
+        height, width = levels[-1].shape[:2]
+        levels.append(resized(levels[-1], -(-width // 2), -(-height // 2), cv2.INTER_AREA))
+    top = levels.pop()
+    whole = top.reshape(-1, top.shape[2]).sum(0)
+    average = whole[:-1] / max(float(whole[-1]), 1e-6)
+    out = (top[..., :-1] + 1e-3 * average) / (top[..., -1:] + 1e-3)
+    for level in reversed(levels[min(finest, len(levels)) :]):
+        out = (level[..., :-1] + loose * fitted(floats(out), level.shape)) / (level[..., -1:] + loose)
+    return fitted(floats(out), values.shape)
