@@ -46,6 +46,12 @@ class NothingFound(UnflattenError):
     code = "nothing_found"
 
 
+class UselessDraft(UnflattenError):
+    """What a model gave back cannot be made into layers of the picture."""
+
+    code = "useless_draft"
+
+
 class BackendUnavailable(UnflattenError):
     """The chosen backend cannot run here; the hint says how to get it."""
 
