@@ -38,7 +38,9 @@ class Picture:
 
     @property
     def is_opaque(self) -> bool:
-        return bool((self.view[..., 3] == 255).all())
+        """Whether nothing shows through anywhere."""
+        full = np.iinfo(self.pixels.dtype).max if self.pixels.dtype.kind == "u" else 1
+        return bool((self.pixels[..., -1] == full).all())
 
     @property
     def width(self) -> int:

@@ -22,17 +22,22 @@ HUES = (
 """Upper bounds in degrees of HSV hue; what is beyond the last is red again."""
 SAMPLES = 16384  # pixels looked at, about: a name needs no more
 LONGEST = 60
+SEEN = 32  # of 255: below it is noise
 
 
 def name_layers(stack: Stack) -> Stack:
-    """Unique names: the backend's for text, "Background", and "Object 2 (red, lower left)", counted from the top."""
+    """Unique names for (h, w, 4) uint8 sRGB layers.
+
+    The background is called that; a layer that brings a name (the words read in it, a model's caption) keeps it; others
+    become "Object 2 (red, lower left)", counted from the top.
+    """
     named: list[Layer] = []
-    objects = sum(layer.kind != "text" and layer.kind != "background" for layer in stack.layers)
+    objects = sum(_is_nameless(layer) and layer.kind != "background" for layer in stack.layers)
     seen: Counter[str] = Counter()
     for layer in stack.layers:
         if layer.kind == "background":
             name = "Background"
-        elif layer.kind == "text":
+        elif not _is_nameless(layer):
             name = shortened(layer.name)
         else:
             described = f"{main_colour(layer.pixels)}, {place(layer, stack.width, stack.height)}"
@@ -43,6 +48,11 @@ def name_layers(stack: Stack) -> Stack:
     return replace(stack, layers=tuple(named))
 
 
+def _is_nameless(layer: Layer) -> bool:
+    """Whether its name says no more than its kind."""
+    return layer.name.strip().lower() in ("", layer.kind)
+
+
 def shortened(name: str) -> str:
     """One line of at most LONGEST characters, control characters gone."""
     line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
@@ -51,7 +61,9 @@ def shortened(name: str) -> str:
 
 def place(layer: Layer, width: int, height: int) -> str:
     """Where the middle of what is visible lies on the canvas, in ninths: "upper left", "top", … "lower right"."""
-    moments = cv2.moments(layer.pixels[..., 3])
+    alpha = layer.pixels[..., 3]
+    shown = cv2.threshold(np.ascontiguousarray(alpha), SEEN, 255, cv2.THRESH_TOZERO)[1]
+    moments = cv2.moments(shown if shown.any() else np.ascontiguousarray(alpha))
     total = moments["m00"] or 1.0
     x = (layer.left + moments["m10"] / total) / width
     y = (layer.top + moments["m01"] / total) / height

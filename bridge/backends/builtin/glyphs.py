@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from bridge.backends.builtin.ink import Strokes, find_strokes
 from bridge.backends.builtin.matting import grow, shrink
-from bridge.backends.builtin.ocr import Quad, ReadLine
 from bridge.backends.builtin.shadow import cast
 from bridge.backends.builtin.spread import spread
+from bridge.reading import Quad, ReadLine
 
 Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float32]

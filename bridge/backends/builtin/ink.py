@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from bridge.backends.builtin.matting import grow, shrink
-from bridge.backends.builtin.ocr import Quad, score_reading, straighten
 from bridge.backends.builtin.shadow import Shadow, find_shadow
 from bridge.backends.builtin.spread import spread
+from bridge.reading import Quad, score_reading, straighten
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bridge.backends.builtin.glyphs import Lettering, cut_lettering
 from bridge.backends.builtin.matting import grow
-from bridge.backends.builtin.ocr import Quad, ReadLine, read_lines
+from bridge.reading import Quad, ReadLine, read_lines
 
 Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float32]
