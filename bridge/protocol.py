@@ -7,8 +7,8 @@ types are an error.
 Client → bridge
     hello {protocol, client, version}                        first frame; answered by welcome or error
     decompose {job, settings, backend, document, batch?,
-               picture: {width, height, model, depth, channels?, profile, dpi, chunks, view_chunks}}
-               + pixels, without waiting for an answer
+               picture: {width, height, model, depth, channels?, profile, dpi, chunks, view_chunks, profile_bytes?}}
+               + pixels, the view's pixels, the profile, without waiting for an answer
     cancel {job} · attach {job, have: [layer numbers]} · backends {} · estimate {settings, backend, width, height}
 Bridge → client
     welcome {protocol, version} · backends {backends: [...]} · estimate {seconds, dollars}
@@ -22,6 +22,10 @@ Bridge → client
 and `backend` may be left out. `attach` is answered by what the client lacks: progress, or stack, layers and done, or
 error. Pixels are rows top to bottom, straight alpha last. `channels`: “RGBA”, or “BGRA” as Krita keeps 8-bit pixels,
 which the bridge turns around far faster than the plugin could.
+
+`model` and `depth` are Krita's names (MODELS, DEPTHS). A document that is not 8-bit sRGB sends Krita's own 8-bit sRGB
+view of itself, RGBA, in `view_chunks` frames after its pixels, and after that its ICC profile in one frame of
+`profile_bytes`; `profile` is only its name. Layers come in the document's own model and depth.
 """
 
 import json
@@ -36,6 +40,11 @@ VERSION = 1
 PATH = "/v1/session"
 CHUNK = 8 * 2**20
 DISCOVERY_FILE = "bridge.json"
+
+MODELS = {"RGBA": 3, "GRAYA": 1, "CMYKA": 4, "LABA": 3, "XYZA": 3, "YCbCrA": 3}
+"""Colour models, and their channels besides alpha."""
+DEPTHS = {"U8": 1, "U16": 2, "F16": 2, "F32": 4}
+"""Depths, and their bytes a channel."""
 
 # type → the fields without which it means nothing
 CLIENT_MESSAGES: dict[str, list[str]] = {
@@ -57,6 +66,11 @@ SERVER_MESSAGES: dict[str, list[str]] = {
     "done": ["job", "report"],
     "error": ["code", "message", "hint", "retryable"],
 }
+
+
+def pixel_size(model: str, depth: str) -> int:
+    """Bytes of one pixel. Raises KeyError for what is not in MODELS and DEPTHS."""
+    return (MODELS[model] + 1) * DEPTHS[depth]
 
 
 class ProtocolError(ValueError):

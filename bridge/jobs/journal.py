@@ -11,9 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from bridge import protocol
 from bridge.errors import OutOfSpace, UnflattenError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 log = logging.getLogger("unflatten")
 
@@ -33,9 +34,18 @@ CREATE TABLE IF NOT EXISTS job (
     handle    TEXT,
     layers    TEXT,
     report    TEXT,
-    error     TEXT
+    error     TEXT,
+    model     TEXT NOT NULL DEFAULT 'RGBA',
+    depth     TEXT NOT NULL DEFAULT 'U8',
+    view      INTEGER NOT NULL DEFAULT 0,
+    profile_bytes INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID
 """
+_ADDED = {
+    # by the version of the table that first had them: what an older table gets on the way
+    2: ("model TEXT NOT NULL DEFAULT 'RGBA'", "depth TEXT NOT NULL DEFAULT 'U8'", "view INTEGER NOT NULL DEFAULT 0",
+        "profile_bytes INTEGER NOT NULL DEFAULT 0"),
+}  # fmt: skip
 
 
 class State(StrEnum):
@@ -65,18 +75,14 @@ class Outline:
     kind: str
     rect: tuple[int, int, int, int]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the layer's 8-bit RGBA pixels."""
-        return self.rect[2] * self.rect[3] * 4
-
 
 @dataclass
 class Entry:
     """A row: one job.
 
     channels: the order of its pixels', and of its layers'. handle: a remote service's name for it. layers and report:
-    once its stack is known.
+    once its stack is known. model, depth: as in the protocol; view: whether an 8-bit sRGB view follows its pixels;
+    profile_bytes: of the ICC profile after that.
     """
 
     id: str
@@ -94,11 +100,23 @@ class Entry:
     layers: tuple[Outline, ...] | None = None
     report: dict[str, Any] | None = None
     error: UnflattenError | None = None
+    model: str = "RGBA"
+    depth: str = "U8"
+    view: bool = False
+    profile_bytes: int = 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the picture's 8-bit RGBA pixels."""
-        return self.width * self.height * 4
+        """Bytes of all that arrives with the picture: its pixels, its view and its profile."""
+        pixels = self.width * self.height
+        return pixels * self.pixel_size + (pixels * 4 if self.view else 0) + self.profile_bytes
+
+    @property
+    def pixel_size(self) -> int:
+        return protocol.pixel_size(self.model, self.depth)
+
+    def layer_nbytes(self, layer: Outline) -> int:
+        return layer.rect[2] * layer.rect[3] * self.pixel_size
 
 
 class Journal:
@@ -180,17 +198,28 @@ def _open(path: Path) -> sqlite3.Connection:
                 damaged = sqlite3.DatabaseError()
                 damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise damaged
-            if db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
                 raise UnflattenError(
                     "The job journal was written by a newer Unflatten.",
                     "Run “python3 install.py” again to update this one.",
                 )
             db.execute(_TABLE)
+            _bring_up_to_date(db, version)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
+    """Give a table of an older version (0: new) the columns that came since. Cut off in between, it goes on here."""
+    have = {row[1] for row in db.execute("PRAGMA table_info(job)")}
+    for first, columns in _ADDED.items():
+        for column in columns if 0 < version < first else ():
+            if column.split()[0] not in have:
+                db.execute(f"ALTER TABLE job ADD COLUMN {column}")
 
 
 def _to_row(entry: Entry) -> dict[str, object]:
@@ -211,12 +240,17 @@ def _to_row(entry: Entry) -> dict[str, object]:
         "layers": entry.layers and json.dumps([[each.name, each.kind, each.rect] for each in entry.layers]),
         "report": entry.report and json.dumps(entry.report),
         "error": error and json.dumps([error.code, error.message, error.hint, error.retryable]),
+        "model": entry.model,
+        "depth": entry.depth,
+        "view": int(entry.view),
+        "profile_bytes": entry.profile_bytes,
     }
 
 
 def _from_row(row: dict[str, Any]) -> Entry:
     row["state"] = State(row["state"])
     row["batch"] = bool(row["batch"])
+    row["view"] = bool(row["view"])
     row["settings"] = json.loads(row["settings"])
     if row["layers"] is not None:
         row["layers"] = tuple(Outline(name, kind, tuple(rect)) for name, kind, rect in json.loads(row["layers"]))

@@ -214,6 +214,10 @@ class Runner:
             "width": entry.width,
             "height": entry.height,
             "channels": entry.channels,
+            "model": entry.model,
+            "depth": entry.depth,
+            "view": entry.view,
+            "profile_bytes": entry.profile_bytes,
             "settings": entry.settings,
             "backend": entry.backend,
             "handle": entry.handle,
@@ -312,7 +316,9 @@ class Runner:
         if entry.state is not State.DONE or entry.layers is None:
             listener(job_id, Failed(entry.error or CutOff()))
             return
-        if not all(self.spool.has_layer(job_id, index, each.nbytes) for index, each in enumerate(entry.layers)):
+        if not all(
+            self.spool.has_layer(job_id, index, entry.layer_nbytes(each)) for index, each in enumerate(entry.layers)
+        ):
             listener(job_id, Failed(LayersGone()))
             return
         listener(job_id, Stacked(entry.width, entry.height, entry.layers))

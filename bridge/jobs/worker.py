@@ -1,6 +1,7 @@
 """The worker process: the heavy work of one job at a time, in JSON lines over its pipes.
 
-In:  prepare {backend} · run {job, folder, width, height, channels, settings, backend, handle} · go {job} · cancel {job}
+In:  prepare {backend} · go {job} · cancel {job}
+     run {job, folder, width, height, channels, model, depth, view, profile_bytes, settings, backend, handle}
      backends {id} · estimate {id, backend, settings, width, height}, each as {do: …}. The file's end ends the process.
 Out: taken {job} · progress {job, stage, step, steps, seconds_left?} · handle {job, text}, which waits for its `go`
      stack {job, layers} · layer {job, index}, once its file is whole · done {job, report}
@@ -28,10 +29,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from bridge.errors import UnflattenError, WorkerDied
 from bridge.jobs.spool import PICTURE, out_of_space
 from bridge.jobs.writing import Writing
+from bridge.protocol import MODELS
 
 if TYPE_CHECKING:
     from bridge.decompose import Step
-    from bridge.picture import Picture
+    from bridge.picture import Picture, Pixels
 
 Message = dict[str, Any]
 
@@ -113,7 +115,7 @@ class Worker:
         settings = Settings(**order["settings"])
         width, height, name = order["width"], order["height"], order["backend"]
         folder = Path(order["folder"])
-        picture = map_picture(folder, width, height, order["channels"])
+        picture = map_picture(folder, order)
         estimated = load(name).estimate(width, height, settings).seconds
         began = time.monotonic()
         channels = order["channels"]
@@ -170,9 +172,8 @@ def _plain(value: Any) -> object:
     return value.item()
 
 
-def map_picture(folder: Path, width: int, height: int, channels: str) -> "Picture":
-    """The job's picture, read-only, so that no backend can change it under the exactness; mapped where it is RGBA."""
-    import cv2
+def map_picture(folder: Path, order: Message) -> "Picture":
+    """The job's picture, read-only, so that no backend can change it under the exactness; mapped where it can be."""
     import numpy as np
 
     from bridge.picture import Picture
@@ -183,11 +184,28 @@ def map_picture(folder: Path, width: int, height: int, channels: str) -> "Pictur
             mapped = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ)
         else:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    pixels = np.frombuffer(mapped, np.uint8).reshape(height, width, 4)
-    if channels == "BGRA":
-        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA), np.uint8)
-        pixels.flags.writeable = False
-    return Picture(pixels)
+    height, width, model = order["height"], order["width"], order["model"]
+    dtype = np.dtype({"U8": np.uint8, "U16": np.uint16, "F16": np.float16, "F32": np.float32}[order["depth"]])
+    count = MODELS[model] + 1
+    pixels = np.frombuffer(mapped, dtype, height * width * count).reshape(height, width, count)
+    end = pixels.nbytes
+    if order["channels"] == "BGRA":
+        pixels = turned(pixels)
+    if not order["view"]:
+        return Picture(pixels)
+    view = np.frombuffer(mapped, np.uint8, height * width * 4, end).reshape(height, width, 4)
+    profile = bytes(mapped[end + view.nbytes :]) or None
+    return Picture(pixels, model, profile, turned(view))
+
+
+def turned(pixels: "Pixels") -> "Pixels":
+    """(h, w, 4) BGRA as RGBA, read-only."""
+    import cv2
+    import numpy as np
+
+    rgba = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA))
+    rgba.flags.writeable = False
+    return rgba
 
 
 class Clock(NamedTuple):

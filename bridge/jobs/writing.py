@@ -58,13 +58,13 @@ class Writing:
 
 
 def flat_rows(pixels: "Pixels", channels: str) -> Iterator[memoryview]:
-    """The flat bytes of (h, w, 4) uint8 RGBA `pixels`, some rows at a time, in the order of `channels`."""
+    """The flat bytes of (h, w, n) `pixels`, some rows at a time; RGBA in the order of `channels`."""
     import cv2
     import numpy as np
 
-    rows = max(1, ROWS_BYTES // (pixels.shape[1] * pixels.shape[2]))
+    rows = max(1, ROWS_BYTES // (pixels.shape[1] * pixels.shape[2] * pixels.itemsize))
     for top in range(0, len(pixels), rows):
         some = np.ascontiguousarray(pixels[top : top + rows])
         if channels == "BGRA":
             some = cv2.cvtColor(some, cv2.COLOR_RGBA2BGRA)
-        yield some.reshape(-1).data
+        yield some.reshape(-1).view(np.uint8).data

@@ -14,8 +14,7 @@ from bridge.settings import Settings
 
 Message = dict[str, Any]
 
-_MODELS = {"GRAYA": "greyscale", "CMYKA": "CMYK", "LABA": "L*a*b*", "XYZA": "XYZ", "YCbCrA": "YCbCr", "RGBA": "RGB"}
-_DEPTHS = {"U8": "8-bit", "U16": "16-bit", "F16": "16-bit float", "F32": "32-bit float"}
+LONGEST_PROFILE = protocol.CHUNK
 
 
 @dataclass(frozen=True)
@@ -31,33 +30,53 @@ def read_decompose(message: Message) -> Request:
     job, picture = read_job(message), message["picture"]
     if not isinstance(picture, dict):
         raise protocol.ProtocolError("The picture’s description is not readable.")
-    width, height = read_size(picture)
-    model, depth = picture.get("model", "RGBA"), picture.get("depth", "U8")
-    if (model, depth) != ("RGBA", "U8") or picture.get("view_chunks"):
-        kind = f"{_DEPTHS.get(depth, 'of an unknown depth')} {_MODELS.get(model, 'of an unknown colour model')}"
-        raise BadPicture(
-            f"This document is {kind}; this version of Unflatten splits 8-bit RGB documents.",
-            "Make a copy, and change it with Image › Convert Image Color Space… to RGB/Alpha, 8-bit integer/channel.",
-        )
+    model, depth = read_space(picture)
+    width, height = read_size(picture, protocol.pixel_size(model, depth))
     channels = picture.get("channels", "RGBA")
-    if channels not in ("RGBA", "BGRA"):
+    if channels not in ("RGBA", "BGRA") or (channels == "BGRA" and (model != "RGBA" or depth not in ("U8", "U16"))):
         raise protocol.ProtocolError("The picture’s order of channels is not known.")
-    settings = read_settings(message)
+    view_chunks, profile_bytes = picture.get("view_chunks", 0), picture.get("profile_bytes", 0)
+    if type(profile_bytes) is not int or not 0 <= profile_bytes <= LONGEST_PROFILE:
+        raise protocol.ProtocolError("The picture’s colour profile is too large.")
     entry = Entry(
         id=job,
         width=width,
         height=height,
-        settings=settings,
+        settings=read_settings(message),
         channels=channels,
         backend=read_backend(message),
         batch=message.get("batch") is True,
+        model=model,
+        depth=depth,
+        view=bool(view_chunks),
+        profile_bytes=profile_bytes,
     )
-    chunks = picture.get("chunks")
-    least = protocol.chunk_count(entry.nbytes)
+    if not entry.view and ((model, depth) != ("RGBA", "U8") or profile_bytes):
+        raise protocol.ProtocolError("A picture that is not 8-bit sRGB must come with its view.")
+    chunks = read_chunks(picture.get("chunks"), width * height * entry.pixel_size, height)
+    if entry.view:
+        chunks += read_chunks(view_chunks, width * height * 4, height)
+    return Request(entry, chunks + (profile_bytes > 0))
+
+
+def read_space(picture: Message) -> tuple[str, str]:
+    """The picture's colour model and depth. Raises BadPicture."""
+    model, depth = picture.get("model", "RGBA"), picture.get("depth", "U8")
+    if model not in protocol.MODELS or depth not in protocol.DEPTHS:
+        raise BadPicture(
+            "This document is of a colour model that cannot be split.",
+            "Make a copy, and change it with Image › Convert Image Color Space… to RGB/Alpha.",
+        )
+    return model, depth
+
+
+def read_chunks(chunks: object, nbytes: int, height: int) -> int:
+    """How many frames `nbytes` come in. Raises ProtocolError."""
+    least = protocol.chunk_count(nbytes)
     # frames may be smaller than allowed, but each carries at least a row
     if type(chunks) is not int or not least <= chunks <= max(least, height):
         raise protocol.ProtocolError("The picture’s description and its number of pieces do not match.")
-    return Request(entry, chunks)
+    return chunks
 
 
 def read_job(message: Message) -> str:
@@ -67,12 +86,12 @@ def read_job(message: Message) -> str:
     return job
 
 
-def read_size(message: Message) -> tuple[int, int]:
-    """Width and height in pixels, within the limits. Raises ProtocolError and BadPicture."""
+def read_size(message: Message, pixel_size: int = 4) -> tuple[int, int]:
+    """Width and height in pixels of so many bytes, within the limits. Raises ProtocolError and BadPicture."""
     width, height = message.get("width"), message.get("height")
     if type(width) is not int or type(height) is not int:
         raise protocol.ProtocolError("A picture’s width and height must be whole numbers.")
-    check_picture(width, height)
+    check_picture(width, height, pixel_size)
     return width, height
 
 

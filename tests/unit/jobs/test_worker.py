@@ -17,7 +17,18 @@ from bridge.jobs.spool import PICTURE, layer_path
 from bridge.jobs.worker import Clock
 from bridge.jobs.workshop import WORKER_COMMAND
 
-ORDER = {"do": "run", "job": "j", "width": 32, "height": 32, "channels": "RGBA", "backend": "trial", "handle": None}
+ORDER = {
+    **{"do": "run", "job": "j", "backend": "trial", "handle": None},
+    **{
+        "width": 32,
+        "height": 32,
+        "channels": "RGBA",
+        "model": "RGBA",
+        "depth": "U8",
+        "view": False,
+        "profile_bytes": 0,
+    },
+}
 
 
 class Worker:

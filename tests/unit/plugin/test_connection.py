@@ -38,6 +38,7 @@ class Asking:
         self.picture = np.random.default_rng(3).integers(0, 256, (height, width, 4), np.uint8)
         self.picture[..., 3] = 0 if clear else 255
         pixels = Pixels()
+        pixels.begin(b"")
         request = Request(document="test", width=width, height=height, strip=100, profile="", dpi=72.0)
         self.connection = Connection(Installation(str(bridge.python), bridge.data), request, pixels)
         self.connection.start()

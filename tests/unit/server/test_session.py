@@ -3,6 +3,7 @@
 import sqlite3
 import time
 
+import imagecodecs
 import numpy as np
 import pytest
 from trial.client import Message, Result, new_job, noise
@@ -112,18 +113,69 @@ def test_unknown_fields_are_ignored(shared_bridge: Bridge) -> None:
     assert result.kinds()[-1] == "done"
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float16, np.float32])
+def test_deep_documents_are_given_back_in_their_own_depth(shared_bridge: Bridge, dtype: type) -> None:
+    view = noise(60, 40)
+    full = 65535 if dtype is np.uint16 else 1
+    deep = (view / 255.0 * full).astype(dtype)
+    depth = {"uint16": "U16", "float16": "F16", "float32": "F32"}[np.dtype(dtype).name]
+    with shared_bridge.client() as client:
+        result = client.split(deep, view, imagecodecs.cms_profile("srgb"), about={"model": "RGBA", "depth": depth})
+    assert result.kinds()[-1] == "done"
+    assert len(result.layers) > 1
+    assert all(layer.dtype == dtype for layer in result.layers.values())
+    report = result.last("done")["report"]
+    assert report["levels"] == full
+    assert report["max_error"] == 0
+    flat = np.zeros_like(deep)
+    for outline, index in zip(result.last("stack")["layers"], sorted(result.layers), strict=True):
+        left, top, width, height = outline["rect"]
+        layer, area = result.layers[index], flat[top : top + height, left : left + width]
+        area[layer[..., 3] == full] = layer[layer[..., 3] == full]
+    assert np.array_equal(flat, deep)
+
+
+def test_a_16_bit_document_may_come_in_kritas_order_of_channels(shared_bridge: Bridge) -> None:
+    view = noise(60, 40)
+    deep = np.ascontiguousarray(view[..., [2, 1, 0, 3]].astype(np.uint16) * 257)
+    with shared_bridge.client() as client:
+        about = {"model": "RGBA", "depth": "U16", "channels": "BGRA"}
+        result = client.split(deep, view, imagecodecs.cms_profile("srgb"), about=about)
+    first = result.last("stack")["layers"][1]["rect"]
+    left, top, width, height = first
+    assert np.array_equal(result.layers[1], deep[top : top + height, left : left + width])
+
+
 @pytest.mark.parametrize(
-    ("model", "depth", "words"),
-    [("RGBA", "U16", "16-bit RGB"), ("CMYKA", "U8", "8-bit CMYK"), ("RGBA", "F32", "float RGB"), ("?", "?", "unknown")],
+    ("about", "code", "words"),
+    [
+        ({"model": "?", "depth": "?"}, "bad_picture", "colour model"),
+        ({"model": "A", "depth": "U8"}, "bad_picture", "colour model"),
+        ({"model": "RGBA", "depth": "U16", "chunks": 1}, "protocol", "view"),
+        ({"model": "CMYKA", "depth": "U8", "chunks": 1}, "protocol", "view"),
+        ({"model": "GRAYA", "depth": "F32", "channels": "BGRA"}, "protocol", "order of channels"),
+        ({"profile_bytes": 2**40}, "protocol", "profile"),
+        ({"profile_bytes": 100}, "protocol", "view"),
+        ({"model": "CMYKA", "depth": "F32", "width": 60_000, "height": 2000}, "bad_picture", "too large"),
+    ],
 )
-def test_another_kind_of_document_is_refused_with_a_remedy(
-    shared_bridge: Bridge, model: str, depth: str, words: str
+def test_a_picture_that_does_not_hold_together_is_refused(
+    shared_bridge: Bridge, about: dict[str, object], code: str, words: str
 ) -> None:
     with shared_bridge.client() as client:
-        result = client.split(noise(64, 64), about={"model": model, "depth": depth})
-        error = result.last("error")
-        assert result.kinds() == ["error"] and error["code"] == "bad_picture"
-        assert words in error["message"] and "Convert Image Color Space" in error["hint"]
+        client.ask(new_job(), 64, 64, about=about)
+        error = client.hear()
+        assert (error["type"], error["code"]) == ("error", code)
+        assert words in error["message"]
+        assert client.split(noise(64, 64)).kinds()[-1] == "done"
+
+
+def test_a_profile_that_is_none_is_told_and_the_next_picture_is_taken(shared_bridge: Bridge) -> None:
+    view = noise(64, 64)
+    with shared_bridge.client() as client:
+        about = {"model": "RGBA", "depth": "U16"}
+        error = client.split(view.astype(np.uint16) * 257, view, b"no profile at all", about=about).last("error")
+        assert error["code"] == "profile"
         assert client.split(noise(64, 64)).kinds()[-1] == "done"
 
 

@@ -44,6 +44,7 @@ class Client:
     """A connection that has said hello."""
 
     def __init__(self, card: protocol.Discovery, hello: Message | None = None, *, spoken: bool = True) -> None:
+        self._pixels: tuple[Any, int] = np.uint8, 4
         options: dict[str, Any] = {"compression": None, "proxy": None, "ping_interval": None}
         self.socket: ClientConnection = connect(
             f"ws://127.0.0.1:{card.port}{protocol.PATH}",
@@ -83,11 +84,20 @@ class Client:
         for piece in protocol.chunks(memoryview(picture).cast("B")):
             self.socket.send(piece)
 
-    def start(self, picture: np.ndarray, **fields: Any) -> str:
+    def start(self, picture: np.ndarray, view: np.ndarray | None = None, profile: bytes = b"", **fields: Any) -> str:
         """Send a whole job; its number."""
         job = fields.pop("job", None) or new_job()
-        self.ask(job, picture.shape[1], picture.shape[0], **fields)
+        about = {"chunks": protocol.chunk_count(picture.nbytes), "profile_bytes": len(profile)}
+        if view is not None:
+            about["view_chunks"] = protocol.chunk_count(view.nbytes)
+        about.update(fields.pop("about", {}))
+        self.ask(job, picture.shape[1], picture.shape[0], about=about, **fields)
+        self._pixels = picture.dtype, picture.shape[2]
         self.send_pixels(picture)
+        if view is not None:
+            self.send_pixels(view)
+        if profile:
+            self.socket.send(profile)
         return job
 
     def follow(self, job: str, patience: float = PATIENCE) -> Iterator[tuple[Message, np.ndarray | None]]:
@@ -98,7 +108,8 @@ class Client:
             if message["type"] == "layer":
                 data = b"".join(self.socket.recv(timeout=patience) for _ in range(message["chunks"]))
                 _, _, width, height = message["rect"]
-                pixels = np.frombuffer(data, np.uint8).reshape(height, width, 4)
+                dtype, count = self._pixels
+                pixels = np.frombuffer(data, dtype).reshape(height, width, count)
             if message.get("job") == job:
                 yield message, pixels
                 if message["type"] in ("done", "error"):
@@ -112,5 +123,5 @@ class Client:
                 result.layers[message["index"]] = pixels
         return result
 
-    def split(self, picture: np.ndarray, **fields: Any) -> Result:
-        return self.finish(self.start(picture, **fields))
+    def split(self, picture: np.ndarray, view: np.ndarray | None = None, profile: bytes = b"", **fields: Any) -> Result:
+        return self.finish(self.start(picture, view, profile, **fields))
