@@ -16,7 +16,7 @@ from typing import Any, Union
 
 from . import protocol
 from .launch import Installation, Trouble, ensure
-from .pixels import BYTES_PER_PIXEL, is_opaque
+from .pixels import SRGB8, Space
 from .wire import Gone, Refused, Stopped, Wire
 from .wire import Pixels as Piece
 
@@ -35,7 +35,11 @@ _FORGOTTEN = ("unknown_job", "interrupted", "gone")
 
 @dataclass(frozen=True)
 class Request:
-    """What a decomposition needs, besides the pixels. strip: rows in each piece that `Pixels` is given."""
+    """What a decomposition needs, besides the pixels.
+
+    strip: rows in each piece that `Pixels` is given. view_pieces: how many more it is given, of the 8-bit sRGB view; 0
+    where the pixels are that themselves.
+    """
 
     document: str
     width: int
@@ -43,6 +47,8 @@ class Request:
     strip: int
     profile: str
     dpi: float
+    space: Space = SRGB8
+    view_pieces: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     backend: str = ""
     batch: bool = False
@@ -51,17 +57,18 @@ class Request:
     def strips(self) -> int:
         return -(-self.height // self.strip)
 
-    def header(self, job: str) -> str:
+    def header(self, job: str, profile_bytes: int) -> str:
         picture = {
             "width": self.width,
             "height": self.height,
-            "model": "RGBA",
-            "depth": "U8",
-            "channels": "BGRA",
+            "model": self.space.model,
+            "depth": self.space.depth,
+            "channels": self.space.order,
             "profile": self.profile,
+            "profile_bytes": profile_bytes,
             "dpi": self.dpi,
             "chunks": self.strips,
-            "view_chunks": 0,
+            "view_chunks": self.view_pieces,
         }
         fields: dict[str, Any] = {"settings": self.settings, "document": self.document, "picture": picture}
         if self.backend:
@@ -70,24 +77,40 @@ class Request:
 
 
 class Pixels:
-    """The picture's strips, top to bottom: added by the main thread, awaited by the connection's."""
+    """The picture's strips, top to bottom, then its view's pieces: added by the main thread, awaited by the other.
+
+    Before the first comes the colour profile; empty where it is sRGB.
+    """
 
     def __init__(self) -> None:
         self.strips: list[Any] = []
+        self._profile: bytes | None = None
         self._arrival = threading.Condition()
+
+    def begin(self, profile: bytes) -> None:
+        with self._arrival:
+            self._profile = profile
+            self._arrival.notify_all()
 
     def add(self, strip: Any) -> None:
         with self._arrival:
             self.strips.append(strip)
             self._arrival.notify_all()
 
+    def profile(self, stopped: Callable[[], bool]) -> bytes:
+        self._await(lambda: self._profile is not None, stopped)
+        return self._profile or b""
+
     def get(self, number: int, stopped: Callable[[], bool]) -> Any:
+        self._await(lambda: len(self.strips) > number, stopped)
+        return self.strips[number]
+
+    def _await(self, arrived: Callable[[], bool], stopped: Callable[[], bool]) -> None:
         with self._arrival:
-            while len(self.strips) <= number:
+            while not arrived():
                 if stopped():
                     raise Stopped
                 self._arrival.wait(_LISTEN)
-            return self.strips[number]
 
 
 @dataclass(frozen=True)
@@ -120,7 +143,7 @@ class Outline:
 class Rows:
     """Whole rows of layer `index`, in Krita's order of channels, at the start of `buffer`.
 
-    The buffer is lent: Connection.take_back wants it when the rows are written.
+    size: their bytes. The buffer is lent: Connection.take_back wants it when the rows are written.
     """
 
     index: int
@@ -128,11 +151,8 @@ class Rows:
     top: int
     width: int
     height: int
+    size: int
     buffer: bytearray
-
-    @property
-    def size(self) -> int:
-        return self.width * self.height * BYTES_PER_PIXEL
 
 
 @dataclass(frozen=True)
@@ -256,12 +276,17 @@ class Connection(threading.Thread):
     def _submit(self, wire: Wire) -> None:
         self._job = uuid.uuid4().hex
         self._emit(Stage("Sending the picture"))
-        wire.send_text(self._request.header(self._job))
+        request = self._request
+        profile = self._pixels.profile(self._stopping.is_set)
+        wire.send_text(request.header(self._job, len(profile)))
         buffer = bytearray()
-        for number in range(self._request.strips):
+        for number in range(request.strips + request.view_pieces):
             buffer[:] = memoryview(self._pixels.get(number, self._stopping.is_set))
             wire.send_bytes(buffer)
-            self._opaque = self._opaque and is_opaque(buffer)
+            if number < request.strips:
+                self._opaque = self._opaque and request.space.is_opaque(buffer)
+        if profile:
+            wire.send_bytes(bytearray(profile))
         self._sent = True
 
     def _listen(self, wire: Wire) -> None:
@@ -301,7 +326,7 @@ class Connection(threading.Thread):
         """Hand on a layer in runs of whole rows, as they come."""
         index = message["index"]
         left, top, width, height = _rect(message["rect"])
-        stride = width * BYTES_PER_PIXEL
+        stride = width * self._request.space.pixel_size
         row, begun = 0, b""  # begun: the first bytes of a row whose rest is in the next piece
         for _ in range(message["chunks"]):
             piece = wire.receive()
@@ -318,7 +343,7 @@ class Connection(threading.Thread):
             if row + rows > height:
                 break
             if rows:
-                self._emit(Rows(index, left, top + row, width, rows, buffer))
+                self._emit(Rows(index, left, top + row, width, rows, rows * stride, buffer))
                 row += rows
         if row != height or begun:
             raise protocol.ProtocolError("A layer arrived with a wrong number of pixels.")

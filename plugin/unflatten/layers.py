@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from krita import Krita
@@ -29,6 +32,20 @@ class Scratch:
             16, 16, "", document.colorModel(), document.colorDepth(), document.colorProfile(), document.resolution()
         )
         self._document.setBatchmode(True)
+
+    @property
+    def document(self) -> Any:
+        return self._document
+
+    def profile(self) -> bytes:
+        """The ICC profile of the canvas. Krita tells only its name, but a saved document holds it."""
+        with tempfile.TemporaryDirectory(prefix="unflatten-") as folder:
+            file = Path(folder) / "profile.kra"
+            self._document.saveAs(str(file))
+            self._document.waitForDone()
+            with zipfile.ZipFile(file) as archive:
+                names = [name for name in archive.namelist() if name.endswith("/annotations/icc")]
+                return archive.read(names[0]) if names else b""
 
     def group(self, title: str, names: Sequence[str], covers: bool) -> Any:
         """A hidden group of empty paint layers, bottom to top, that belongs to no document yet."""

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from .canvas import Canvas, Reading
+from .canvas import Canvas, Reading, View, view_pieces
 from .connection import Connection, Done, Failed, Outline, Pixels, Request, Rows, Stage
 from .launch import Installation, Trouble
 from .layers import Scratch, Vanished, WaitingGroup
-from .pixels import Difference
+from .pixels import Difference, Space
 
 BUDGET = 0.04
+
+_PROFILES: dict[tuple[Space, str], bytes] = {}
 
 
 class Ending(Enum):
@@ -78,6 +80,8 @@ class Session:
             strip=self.canvas.strip,
             profile=self.canvas.profile,
             dpi=self.canvas.dpi,
+            space=self.canvas.space,
+            view_pieces=0 if self.canvas.is_srgb else sum(1 for _ in view_pieces(self.canvas)),
             settings=wishes.settings(),
             backend=wishes.backend,
             batch=wishes.batch,
@@ -139,13 +143,18 @@ class Session:
 
     def _journey(self) -> Generator[None, None, None]:
         """The whole way. Each yield lets Krita live; whoever resumes has looked after the document first."""
-        yield from self._read()
-        self._scratch = Scratch(self.canvas)
-        yield
+        if self.canvas.is_srgb:
+            self._pixels.begin(b"")
+            yield from self._read()
+        else:
+            yield from self._read_with_view()
+        if self._scratch is None:
+            self._scratch = Scratch(self.canvas)
+            yield
         yield from self._receive(self._scratch)
         if self._group is None:
             raise Trouble("The bridge sent no layers.", "Try again.")
-        changed = Difference()
+        changed = Difference(self.canvas.space)
         yield from self._compare(changed)
         if changed.largest:
             self._group.refresh()
@@ -157,12 +166,11 @@ class Session:
             )
             return
         self._group.show()
-        difference = Difference()
+        difference = Difference(self.canvas.space)
         yield from self._compare(difference)
         if difference.largest > 1:
             self._finish(
-                f"The layers are ready, but the picture is not exactly the same: {difference.pixels} pixels differ, "
-                f"by up to {difference.largest} of 255.",
+                f"The layers are ready, but the picture is not exactly the same: {difference.pixels} pixels differ.",
                 "Undo takes the group away again.",
                 attention=True,
             )
@@ -178,6 +186,27 @@ class Session:
             for strip in reading.strips(time.monotonic() + BUDGET):
                 self._pixels.add(strip)
             yield
+
+    def _read_with_view(self) -> Iterator[None]:
+        """The same for a document that is not 8-bit sRGB: its profile first, then its pixels, then how it looks."""
+        self._scratch = Scratch(self.canvas)
+        yield
+        self._pixels.begin(self._profile(self._scratch))
+        yield
+        yield from self._read()
+        view = View(self.canvas, self._scratch.document, list(self._pixels.strips))
+        while not view.finished:
+            end = time.monotonic() + BUDGET
+            while not view.finished and time.monotonic() < end:
+                self._pixels.add(view.piece())
+            yield
+
+    def _profile(self, scratch: Scratch) -> bytes:
+        """Saving a document to read its profile takes a moment, so what was read once is kept."""
+        key = (self.canvas.space, self.canvas.profile)
+        if key not in _PROFILES:
+            _PROFILES[key] = scratch.profile()
+        return _PROFILES[key]
 
     def _receive(self, scratch: Scratch) -> Iterator[None]:
         """What the bridge says, until it is done."""
@@ -217,7 +246,7 @@ class Session:
                 number += 1
                 # Qt compares at memory speed, and almost always finds the two equal.
                 if strip != sent:
-                    yield from _compare_slowly(difference, bytes(strip), bytes(sent))
+                    yield from _compare_slowly(difference, bytes(strip), bytes(sent), self.canvas.space.pixel_size)
             yield
 
     def _good_news(self) -> tuple[str, str]:
@@ -242,9 +271,9 @@ class Session:
         self._scratch = self._group = None
 
 
-def _compare_slowly(difference: Difference, one: bytes, other: bytes) -> Iterator[None]:
+def _compare_slowly(difference: Difference, one: bytes, other: bytes, pixel_size: int) -> Iterator[None]:
     """Pixel by pixel, in runs that keep within the budget."""
-    run = 2**18
+    run = 2**16 * pixel_size
     end = time.monotonic() + BUDGET
     for start in range(0, len(one), run):
         difference.add(one[start : start + run], other[start : start + run])

@@ -22,7 +22,7 @@ class Bridge:
     def card(self) -> Discovery | None:
         return Discovery.read(self.data)
 
-    def script(self, **script: float) -> None:
+    def script(self, **script: float | str) -> None:
         (self.data / SCRIPT).write_text(json.dumps(script))
 
     def processes(self) -> list[psutil.Process]:

@@ -1,13 +1,15 @@
 """The bridge's worker with a splitter whose time and layers a test sets; everything else is the real thing.
 
 The file `script.json` in the bridge's folder: {"seconds": how long it takes, "objects": how many pieces it cuts out,
-"whole": whether each reaches from edge to edge}.
+"whole": whether each reaches from edge to edge, "stack": a file of numpy's with layers to hand over instead, back to
+front, as a model would: of any size, colours a little off}.
 """
 
 import json
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -38,23 +40,37 @@ class Scripted:
             yield Progress("Following the script", step, steps)
             time.sleep(script["seconds"] / steps)
             job.checkpoint()
-        background = picture.view.copy()
-        background[...] = picture.view.reshape(-1, 4).mean(0).round()
-        background[..., 3] = 255
-        yield DraftLayer(Layer("Background", background, kind="background"), picture.width, picture.height)
-        pieces = _stripes if script["whole"] else _blocks
-        for number, piece in enumerate(pieces(picture, int(script["objects"]))):
+        if script["stack"]:
+            with np.load(str(script["stack"])) as layers:
+                for pixels in layers.values():
+                    yield DraftLayer(Layer("", pixels), pixels.shape[1], pixels.shape[0])
+            return
+        cut = _stripes if script["whole"] else _blocks
+        pieces = list(cut(picture, int(script["objects"])))
+        yield DraftLayer(_background(picture, pieces), picture.width, picture.height)
+        for number, piece in enumerate(pieces):
             yield DraftLayer(piece.named(f"Piece {number}"), picture.width, picture.height)
 
 
+def _background(picture: Picture, pieces: list[Layer]) -> Layer:
+    """What is left; behind the pieces the picture's mean colour, or nothing where the picture lets light through."""
+    pixels = picture.view.copy()
+    mean = picture.view.reshape(-1, 4).mean(0).round().astype(np.uint8)
+    for piece in pieces:
+        left, top, width, height = piece.rect
+        area = pixels[top : top + height, left : left + width]
+        hidden = piece.pixels[..., 3] > 0
+        area[hidden, :3] = mean[:3]
+        area[hidden & (area[..., 3] < 255), 3] = 0
+    return Layer("Background", pixels, kind="background")
+
+
 def _blocks(picture: Picture, count: int) -> Iterator[Layer]:
-    """Opaque blocks along the diagonal."""
+    """Blocks along the diagonal."""
     height, width = picture.height // count, picture.width // count
     for number in range(count):
         top, left = number * height, number * width
-        block = picture.view[top : top + height, left : left + width].copy()
-        block[..., 3] = 255
-        yield Layer("", block, left, top)
+        yield Layer("", picture.view[top : top + height, left : left + width].copy(), left, top)
 
 
 def _stripes(picture: Picture, count: int) -> Iterator[Layer]:
@@ -63,12 +79,12 @@ def _stripes(picture: Picture, count: int) -> Iterator[Layer]:
         pixels = picture.view.copy()
         rows = (np.arange(picture.height) // 16) % (count + 1) == number
         rows[[0, -1]] |= number == count - 1
-        pixels[..., 3] = np.where(rows, 255, 0)[:, None]
+        pixels[~rows, :, 3] = 0
         yield Layer("", pixels)
 
 
-def _script() -> dict[str, float]:
-    return {"seconds": 0.0, "objects": 2, "whole": 0, **json.loads((data_dir() / SCRIPT).read_text())}
+def _script() -> dict[str, Any]:
+    return {"seconds": 0.0, "objects": 2, "whole": 0, "stack": "", **json.loads((data_dir() / SCRIPT).read_text())}
 
 
 if __name__ == "__main__":

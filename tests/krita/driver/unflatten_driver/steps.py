@@ -66,8 +66,16 @@ def close_document(name):
     return document.close()
 
 
+def convert(name, model, depth, profile=""):
+    """Change the document's colour space, as Image › Convert Image Color Space… does; the profile it then has."""
+    document = _documents[name]
+    document.setColorSpace(model, depth, profile or Krita.instance().profiles(model, depth)[0])
+    document.waitForDone()
+    return document.colorProfile()
+
+
 def fill(name, path):
-    """Put raw pixels (8-bit blue, green, red, alpha) into the lowest layer."""
+    """Put raw pixels (in the document's own numbers; 8-bit RGB is blue, green, red, alpha) into the lowest layer."""
     document = _documents[name]
     with open(path, "rb") as file:
         document.rootNode().childNodes()[0].setPixelData(
@@ -115,6 +123,7 @@ def _tree(node):
         "visible": node.visible(),
         "mode": node.blendingMode(),
         "bounds": [bounds.x(), bounds.y(), bounds.width(), bounds.height()],
+        "space": [node.colorModel(), node.colorDepth(), node.colorProfile()],
         "children": [_tree(child) for child in node.childNodes()],
     }
 
@@ -189,8 +198,8 @@ def undo_when_the_group_arrives(name):
     windows.append(timer)
 
 
-def profiles():
-    return Krita.instance().profiles("RGBA", "U8")
+def profiles(model="RGBA", depth="U8"):
+    return Krita.instance().profiles(model, depth)
 
 
 def running():
