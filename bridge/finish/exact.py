@@ -15,11 +15,12 @@ from bridge.finish.fit import Fitted
 from bridge.finish.flatten import Mask, Rows, copy_where, in_threads, overlap, tiles
 from bridge.finish.images import Floats
 from bridge.finish.matte import sharpen_rows
-from bridge.finish.settle import flat, settle_top
+from bridge.finish.settle import flat, reached, settle_top
 from bridge.picture import Picture, Pixels, Stack
 
 Where = tuple[slice, slice, slice]  # rows in the tile, columns of the canvas, rows of the layer
 Parts = list[tuple[Pixels, Where]]
+BELOW = 0.25
 ROUNDS = 3  # of giving the residual back: clamping leaves little after the second
 
 
@@ -27,7 +28,7 @@ ROUNDS = 3  # of giving the residual back: clamping leaves little after the seco
 class Target:
     """What the layers must flatten to. low, high: (C, 1) float32, what their colours may be, in the document's numbers.
 
-    In floating point that is the unit range and whatever the picture itself reaches beyond it.
+    In floating point that is the usual range, and as much more as the picture reaches beyond it.
     """
 
     pixels: Pixels
@@ -37,15 +38,21 @@ class Target:
 
     @staticmethod
     def of(picture: Picture) -> "Target":
-        form, pixels = Encoding.of(picture), picture.pixels
-        low, high = form.low[:-1].copy(), form.high[:-1].copy()
+        form = Encoding.of(picture)
+        low, high = form.low[:-1, None], form.high[:-1, None]
         if not form.integer:
-            for channel in range(form.channels):
-                values = pixels[..., channel]
-                finite = np.isfinite(values)
-                low[channel] = min(low[channel], np.min(values, where=finite, initial=np.inf))
-                high[channel] = max(high[channel], np.max(values, where=finite, initial=-np.inf))
-        return Target(pixels, form, low[:, None], high[:, None])
+            least, most = _reach(picture.pixels)
+            low, high = low + min(0, least - float(low.min())), high + max(0, most - float(high.max()))
+        return Target(picture.pixels, form, low, high)
+
+
+def _reach(pixels: Pixels) -> tuple[float, float]:
+    """The smallest and the largest number in (H, W, n) floating-point pixels that is one."""
+    height, width = pixels.shape[:2]
+    parts = [pixels[slice(*rows)].reshape(-1) for rows in tiles(width, height)]
+    ends = in_threads(lambda part: (float(np.fmin.reduce(part)), float(np.fmax.reduce(part))), parts)
+    finite = [value for pair in ends for value in pair if np.isfinite(value)]
+    return min(finite, default=0.0), max(finite, default=1.0)
 
 
 def make_exact(fitted: Fitted, picture: Picture) -> Stack:
@@ -146,7 +153,7 @@ def weights(alphas: Pixels, form: Encoding) -> Floats:
 def _settle_mixed(colours: Pixels, alphas: Pixels, wanted: Pixels, target: Target) -> None:
     """Make m opaque pixels exact in place. colours (n, C, m), alphas (n, m), wanted (C+1, m)."""
     form, goal = target.form, wanted[:-1]
-    off = np.flatnonzero((flat(form, colours, alphas) != goal).any(0))
+    off = np.flatnonzero(~reached(form, flat(form, colours, alphas), goal))
     if len(off) == 0:
         return
     c, a, t = colours[..., off], alphas[:, off], goal[:, off]
@@ -156,11 +163,20 @@ def _settle_mixed(colours: Pixels, alphas: Pixels, wanted: Pixels, target: Targe
 
 
 def _give_residual_back(colours: Pixels, alphas: Pixels, goal: Pixels, target: Target) -> None:
-    """ΔF_k = w_k R / Σ w_j²: the smallest change of all colours together that mends the residual R."""
+    """ΔF_k = g_k w_k R / Σ g_j w_j²: the smallest change of all colours together that mends the residual R.
+
+    g is 1 for the uppermost layer and less for those below: what a draft says of an object's rim is least to be
+    believed, and a ground that took it over would keep the object's outline when that is moved away.
+    """
     form = target.form
     w = weights(alphas, form)
-    share = w / (w * w).sum(0)
+    give = np.full(w.shape, BELOW, np.float32)
+    give[len(w) - 1 - (alphas[::-1] > 0).argmax(0), np.arange(w.shape[1])] = 1
+    give *= w
+    share = give / (give * w).sum(0)
     f, t = colours.astype(np.float32), goal.astype(np.float32)
+    # One pair of bounds for all channels is several times faster than one for each.
+    low, high = (bound[0, 0] if (bound == bound[0]).all() else bound for bound in (target.low, target.high))
     for _ in range(ROUNDS):
         residual = t.copy()
         for k in range(len(f)):
@@ -169,7 +185,7 @@ def _give_residual_back(colours: Pixels, alphas: Pixels, goal: Pixels, target: T
             np.nan_to_num(residual, copy=False, nan=0, posinf=0, neginf=0)
         for k in range(len(f)):
             f[k] += share[k] * residual
-            np.clip(f[k], target.low, target.high, out=f[k])
+            np.clip(f[k], low, high, out=f[k])
     colours[:] = np.rint(f) if form.integer else f
 
 

@@ -14,7 +14,7 @@ from bridge.finish.encoding import Encoding
 from bridge.finish.grid import Grid, Plate, small_source
 from bridge.finish.images import Floats, each, enlarged, floats, joined, smoothstep, split, towards
 from bridge.finish.match import clean_colours, match_colours
-from bridge.finish.matte import RADIUS, Edges, find_edges
+from bridge.finish.matte import RADIUS, Edges, find_edges, snapped
 from bridge.picture import Layer, Picture, Pixels, Stack
 
 U8 = NDArray[np.uint8]
@@ -196,7 +196,7 @@ def _enlarged(plate: Plate, grid: Grid, form: Encoding) -> Layer:
 
 def _numbers(plate: Plate, form: Encoding) -> Pixels:
     """Colour and alpha in the document's numbers (float16: float32, which OpenCV can enlarge)."""
-    unit = joined(plate.colour, plate.alpha)
+    unit = joined(plate.colour, snapped(plate.alpha))
     if form.dtype == np.float16:
         return unit * (form.high - form.low) + form.low
     return form.from_unit(unit)

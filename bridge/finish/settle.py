@@ -12,7 +12,7 @@ STEPS = {"u": 3, "f": 64}
 """Steps of alpha in which a colour that comes out right is looked for, by kind of number: 16-bit floats need some."""
 HALF_STEP = 1 / 2048
 """One such step in 16-bit floating point: the spacing of its numbers below 1."""
-NEAR = 1e-6
+NEAR = 2e-7
 """32-bit floating point needs no search: as near as this, in parts of the range or of the number, is its rounding."""
 NUDGES = (0, -1, 1)
 
@@ -43,7 +43,7 @@ def settle_top(form: Encoding, colours: Pixels, alphas: Pixels, goal: Pixels, lo
         here = top == k
         below[:, here] = result[:, here]
         result = blend(form, result, colours[k], alphas[k])
-    left = np.flatnonzero((result != goal).any(0))
+    left = np.flatnonzero(~reached(form, result, goal))
     if len(left) == 0:
         return
     alone = left[top[left] == 0]  # nothing below to mix with
@@ -69,15 +69,11 @@ def _solve(
         chosen, right = np.empty_like(t), np.zeros(t.shape, bool)
         for nudge in NUDGES:
             candidate = _nudged(form, guess, nudge)
-            hit = blend(form, b, candidate, tried) == t
+            hit = _near(form, blend(form, b, candidate, tried), t)
             np.copyto(chosen, candidate, where=hit & ~right)
             right |= hit
             if right.all():
                 break
-        if form.dtype == np.float32:
-            nearest = guess.astype(np.float32)
-            np.copyto(chosen, nearest, where=~right)
-            right |= _near(form, blend(form, b, nearest, tried), t)
         done = right.all(0)
         colour[:, left[done]], solved[left[done]] = chosen[:, done], tried[done]
         left = left[~done]
@@ -113,6 +109,13 @@ def _nudged(form: Encoding, guess: NDArray[np.float64], nudge: int) -> Pixels:
     return np.nextafter(nearest, form.dtype.type(nudge * np.inf)) if nudge else nearest
 
 
+def reached(form: Encoding, got: Pixels, goal: Pixels) -> NDArray[np.bool_]:
+    """(m,) whether each pixel of `got` (C, m) is that of `goal`: the same, in 32-bit floating point NEAR it."""
+    return _near(form, got, goal).all(0)
+
+
 def _near(form: Encoding, got: Pixels, goal: Pixels) -> NDArray[np.bool_]:
+    if form.dtype != np.float32:
+        return got == goal
     span = np.maximum((form.high - form.low)[:-1, None], np.abs(goal))
     return np.abs(got - goal) <= NEAR * span

@@ -73,10 +73,10 @@ def sift(draft: Stack, picture: Picture) -> Sifted:
     small = _Small(kept, draft, picture)
     notes = [_told(blanks, "came back blank and was left out", "came back blank and were left out")] if blanks else []
     composites = small.composites()
-    if composites and small.can_spare(composites):
+    if composites:
         small = small.without(composites)
         notes.append("A frame with the whole picture was left out.")
-    elif composites:
+    elif small.has_picture_for_background():
         raise _useless(
             "The background that came back is the whole picture: nothing was taken out of it, and the other layers "
             "only repeat parts of it."
@@ -144,7 +144,9 @@ def _useless(message: str) -> UselessDraft:
 def without_specks(layer: Layer) -> Layer:
     """The layer without faint or tiny specks far from everything else in it: noise, or crumbs of its neighbours."""
     alpha = layer.pixels[..., 3]
-    there = (alpha > SEEN).astype(np.uint8)
+    there = (alpha > SEEN).view(np.uint8)
+    if there.all():
+        return layer
     count, labels, stats, _ = cv2.connectedComponentsWithStats(there, connectivity=8)
     if count <= 2:
         return layer
@@ -218,17 +220,30 @@ class _Small:
         return off * np.float32(1 / 3)
 
     def composites(self) -> set[int]:
-        """Frames that cover everything and show what the other layers show."""
+        """Frames that cover everything and show what the other layers show, as far as they can be spared."""
+        shown, repeats = self._repeats()
+        while repeats and not self._can_spare(repeats):
+            # One of them must be the background: the one that shows least of what lies before it.
+            repeats.remove(max(repeats, key=lambda k: float(self.errors[k][shown].mean())))
+        return repeats
+
+    def has_picture_for_background(self) -> bool:
+        """Whether the one frame that covers everything shows what the other layers show."""
+        shown, repeats = self._repeats()
+        return bool(repeats) and self._stands_out(shown)
+
+    def _repeats(self) -> tuple[NDArray[np.bool_], set[int]]:
+        """What other layers show as the picture has it, and the frames that cover everything and show it too."""
         whole = [k for k in range(len(self.layers)) if self._is_whole(k)]
         shown = np.zeros(self.seen.shape, bool)
         for k in range(len(self.layers)):
             if k not in whole:
                 shown |= (self.alphas[k] > 0.9) & (self.errors[k] < ALIKE)
-        if np.count_nonzero(shown) < SURE or not self._stands_out(shown):
-            return set()
-        return {k for k in whole if (self.errors[k][shown] < ALIKE).mean() >= SHOWS_ALL}
+        if np.count_nonzero(shown) < SURE:
+            return shown, set()
+        return shown, {k for k in whole if (self.errors[k][shown] < ALIKE).mean() >= SHOWS_ALL}
 
-    def can_spare(self, frames: set[int]) -> bool:
+    def _can_spare(self, frames: set[int]) -> bool:
         """Whether something covers everything without them."""
         rest = [1 - alpha for k, alpha in enumerate(self.alphas) if k not in frames]
         covered = 1 - np.prod(rest, axis=0)

@@ -85,6 +85,18 @@ def fill(name, path):
     document.waitForDone()
 
 
+def add_layers(name, paths):
+    """Put a paint layer with raw pixels over the others for each file, bottom to top."""
+    document = _documents[name]
+    for path in paths:
+        node = document.createNode("layer", "paintlayer")
+        with open(path, "rb") as file:
+            node.setPixelData(QByteArray(file.read()), 0, 0, document.width(), document.height())
+        document.rootNode().addChildNode(node, None)
+    document.refreshProjection()
+    document.waitForDone()
+
+
 def remove_all_layers(name):
     for node in _documents[name].rootNode().childNodes():
         node.remove()
