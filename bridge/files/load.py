@@ -22,9 +22,10 @@ TAKEN = "PNG, JPEG, WebP, TIFF, BMP, PSD, ORA and KRA"
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".psd", ".ora", ".kra")
 MAX_FILE = 2 * 2**30
 MERGED = "mergedimage.png"
+REMEDY = "Take it apart in Krita, which keeps its depth, or convert it to 8 bits per channel first."
 PNG_DEPTH = 24  # where a PNG file says how many bits a sample has
 TIFF_DEPTHS = 258  # the tag BitsPerSample
-SIXTEEN = "has 16 or more bits per channel, and only 8-bit pictures can be split so far"
+SIXTEEN = "has 16 or more bits per channel, and the command line takes 8"
 
 
 def load_picture(path: Path) -> Picture:
@@ -83,7 +84,7 @@ def _open(data: bytes, path: Path) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     check_picture(image.width, image.height)
     if _is_deep(image, data):
-        raise BadPicture(f"{path.name} {SIXTEEN}.", "Convert it to 8 bits per channel first.")
+        raise BadPicture(f"{path.name} {SIXTEEN}.", REMEDY)
     image.load()
     return image
 

@@ -22,8 +22,8 @@ def merged_image(data: bytes, name: str) -> Image.Image:
     check_picture(width, height)
     if depth not in (1, 8):
         raise BadPicture(
-            f"{name} has {depth} bits per channel, and only 8-bit pictures can be split so far.",
-            "Convert it to 8 bits per channel first.",
+            f"{name} has {depth} bits per channel, and the command line takes 8.",
+            "Take it apart in Krita, which keeps its depth, or convert it to 8 bits per channel first.",
         )
     # The size is checked above: psd-tools' own ceiling would refuse pictures that we take.
     psd = PSDImage.open(io.BytesIO(data), max_alloc_bytes="unlimited")

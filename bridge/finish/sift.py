@@ -86,9 +86,12 @@ def sift(draft: Stack, picture: Picture) -> Sifted:
         notes.append("The layers came in another order; they were put as the picture shows them.")
     ordered = small.ordered(order)
     ordered.check_worth()
-    return Sifted(
-        replace(draft, layers=_with_kinds(ordered.layers, ordered.is_backed())), False, ordered.drift(), notes
+    drift = ordered.drift()
+    notes.append(
+        f"The layers as the model made them differed from your picture by {drift:.1f} of 255 on average; now they give it "
+        "back exactly."
     )
+    return Sifted(replace(draft, layers=_with_kinds(ordered.layers, ordered.is_backed())), False, drift, notes)
 
 
 def _drift_of_faithful(draft: Stack, picture: Picture) -> float | None:

@@ -194,11 +194,11 @@ class Session:
         self._pixels.begin(self._profile(self._scratch))
         yield
         yield from self._read()
-        view = View(self.canvas, self._scratch.document, list(self._pixels.strips))
-        while not view.finished:
+        looks = View(self.canvas, self._scratch.document, list(self._pixels.strips))
+        while not looks.finished:
             end = time.monotonic() + BUDGET
-            while not view.finished and time.monotonic() < end:
-                self._pixels.add(view.piece())
+            while not looks.finished and time.monotonic() < end:
+                self._pixels.add(looks.piece())
             yield
 
     def _profile(self, scratch: Scratch) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from bridge.files.openraster import write_openraster
 from bridge.files.psd import write_psd
+from bridge.finish.encoding import encoding
 from bridge.finish.flatten import flatten
 from bridge.picture import Layer, Picture, Stack
 
@@ -51,7 +52,7 @@ def stack(back_alpha: int | None) -> Stack:
 
 def seen(layers: Stack) -> np.ndarray:
     visible = tuple(layer for layer in layers.layers if layer.visible)
-    return flatten(Stack(visible, layers.width, layers.height))
+    return flatten(Stack(visible, layers.width, layers.height), encoding("RGBA", np.uint8))
 
 
 def open_in_krita(files: list[Path], home: Path) -> dict[str, Opened]:

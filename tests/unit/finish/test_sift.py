@@ -52,7 +52,8 @@ def test_layers_in_order_stay_in_order_without_a_word():
     layers = [small(each) for each in scene()]
     sifted = sift(draft(layers), picture())
     assert which(sifted.stack, layers) == [0, 1, 2, 3]
-    assert sifted.notes == []
+    (told,) = sifted.notes
+    assert "on average" in told
 
 
 @pytest.mark.parametrize(

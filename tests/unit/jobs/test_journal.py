@@ -48,6 +48,25 @@ def test_every_field_comes_back(journal: Journal, tmp_path: Path) -> None:
     assert read == written
 
 
+def test_a_table_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path, old = tmp_path / "journal.sqlite", entry(7, state=State.DONE, created=1.0, ended=2.0)
+    newest = Journal(path)
+    newest.add(old)
+    newest.close()
+    db = sqlite3.connect(path)
+    for column in ("model", "depth", "view", "profile_bytes"):
+        db.execute(f"ALTER TABLE job DROP COLUMN {column}")
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    journal = Journal(path)
+    assert journal.get(old.id) == old
+    deep = entry(8, model="CMYKA", depth="F32", view=True, profile_bytes=99)
+    journal.add(deep)
+    assert journal.get(deep.id) == deep
+    assert deep.nbytes == 4 * 3 * (5 * 4 + 4) + 99
+
+
 def test_a_job_is_added_once(journal: Journal) -> None:
     journal.add(entry())
     with pytest.raises(KeyError):
