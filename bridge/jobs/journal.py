@@ -38,13 +38,17 @@ CREATE TABLE IF NOT EXISTS job (
     model     TEXT NOT NULL DEFAULT 'RGBA',
     depth     TEXT NOT NULL DEFAULT 'U8',
     view      INTEGER NOT NULL DEFAULT 0,
-    profile_bytes INTEGER NOT NULL DEFAULT 0
+    profile_bytes INTEGER NOT NULL DEFAULT 0,
+    digest    TEXT NOT NULL DEFAULT '',
+    delivered INTEGER NOT NULL DEFAULT 0,
+    extra     TEXT
 ) WITHOUT ROWID
 """
 _ADDED = {
     # by the version of the table that first had them: what an older table gets on the way
     2: ("model TEXT NOT NULL DEFAULT 'RGBA'", "depth TEXT NOT NULL DEFAULT 'U8'", "view INTEGER NOT NULL DEFAULT 0",
-        "profile_bytes INTEGER NOT NULL DEFAULT 0"),
+        "profile_bytes INTEGER NOT NULL DEFAULT 0", "digest TEXT NOT NULL DEFAULT ''",
+        "delivered INTEGER NOT NULL DEFAULT 0", "extra TEXT"),
 }  # fmt: skip
 
 
@@ -82,7 +86,9 @@ class Entry:
 
     channels: the order of its pixels', and of its layers'. handle: a remote service's name for it. layers and report:
     once its stack is known. model, depth: as in the protocol; view: whether an 8-bit sRGB view follows its pixels;
-    profile_bytes: of the ICC profile after that.
+    profile_bytes: of the ICC profile after that. digest: of the
+    picture and all that is asked, where equal jobs must be told; delivered: whether a client has had its result; extra:
+    what a door keeps of it.
     """
 
     id: str
@@ -104,6 +110,9 @@ class Entry:
     depth: str = "U8"
     view: bool = False
     profile_bytes: int = 0
+    digest: str = ""
+    delivered: bool = False
+    extra: dict[str, Any] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -149,12 +158,18 @@ class Journal:
             except sqlite3.IntegrityError:
                 raise KeyError(entry.id) from None
 
-    def write(self, entry: Entry) -> None:
-        """Bring a job's row up to date."""
+    def write(self, entry: Entry, *, durable: bool = False) -> None:
+        """Bring a job's row up to date. durable: it must survive a power cut, too, as the name of a paid job must."""
         values = _to_row(entry)
         assignments = ", ".join(f"{name} = ?" for name in values)
         with _full_disk_said():
-            self._db.execute(f"UPDATE job SET {assignments} WHERE id = ?", (*values.values(), entry.id))
+            if durable:
+                self._db.execute("PRAGMA synchronous = FULL")
+            try:
+                self._db.execute(f"UPDATE job SET {assignments} WHERE id = ?", (*values.values(), entry.id))
+            finally:
+                if durable:
+                    self._db.execute("PRAGMA synchronous = NORMAL")
 
     def get(self, job: str) -> Entry | None:
         row = self._rows("WHERE id = ?", job)
@@ -244,13 +259,18 @@ def _to_row(entry: Entry) -> dict[str, object]:
         "depth": entry.depth,
         "view": int(entry.view),
         "profile_bytes": entry.profile_bytes,
+        "digest": entry.digest,
+        "delivered": int(entry.delivered),
+        "extra": entry.extra and json.dumps(entry.extra),
     }
 
 
 def _from_row(row: dict[str, Any]) -> Entry:
     row["state"] = State(row["state"])
     row["batch"] = bool(row["batch"])
-    row["view"] = bool(row["view"])
+    row["view"], row["delivered"] = bool(row["view"]), bool(row["delivered"])
+    if row["extra"] is not None:
+        row["extra"] = json.loads(row["extra"])
     row["settings"] = json.loads(row["settings"])
     if row["layers"] is not None:
         row["layers"] = tuple(Outline(name, kind, tuple(rect)) for name, kind, rect in json.loads(row["layers"]))

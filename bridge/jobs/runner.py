@@ -232,7 +232,7 @@ class Runner:
                 job.tell(job.progress)
             case "handle":
                 entry.handle = event["text"]
-                self._journal.write(entry)
+                self._journal.write(entry, durable=True)
                 self.workshop.go(entry.id)
             case "stack":
                 entry.layers = tuple(Outline(name, kind, tuple(rect)) for name, kind, rect in event["layers"])

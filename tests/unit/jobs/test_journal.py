@@ -54,14 +54,14 @@ def test_a_table_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
     newest.add(old)
     newest.close()
     db = sqlite3.connect(path)
-    for column in ("model", "depth", "view", "profile_bytes"):
+    for column in ("model", "depth", "view", "profile_bytes", "digest", "delivered", "extra"):
         db.execute(f"ALTER TABLE job DROP COLUMN {column}")
     db.execute("PRAGMA user_version = 1")
     db.commit()
     db.close()
     journal = Journal(path)
     assert journal.get(old.id) == old
-    deep = entry(8, model="CMYKA", depth="F32", view=True, profile_bytes=99)
+    deep = entry(8, model="CMYKA", depth="F32", view=True, profile_bytes=99, extra={"door": ["ö"]}, digest="d")
     journal.add(deep)
     assert journal.get(deep.id) == deep
     assert deep.nbytes == 4 * 3 * (5 * 4 + 4) + 99
