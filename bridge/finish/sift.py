@@ -88,8 +88,8 @@ def sift(draft: Stack, picture: Picture) -> Sifted:
     ordered.check_worth()
     drift = ordered.drift()
     notes.append(
-        f"The layers as the model made them differed from your picture by {drift:.1f} of 255 on average; now they give it "
-        "back exactly."
+        f"The layers as the model made them differed from your picture by {drift:.1f} of 255 on average; "
+        "now they give it back exactly."
     )
     return Sifted(replace(draft, layers=_with_kinds(ordered.layers, ordered.is_backed())), False, drift, notes)
 
