@@ -71,11 +71,11 @@ def sift(draft: Stack, picture: Picture) -> Sifted:
     if not kept:
         raise _useless("Every layer that came back is blank.")
     small = _Small(kept, draft, picture)
-    notes = [_told(blanks, "came back blank and was left out", "came back blank and were left out")] if blanks else []
+    notes = [f"Left out, because blank: {blanks} layer{'s' * (blanks > 1)}."] if blanks else []
     composites = small.composites()
     if composites:
         small = small.without(composites)
-        notes.append("A frame with the whole picture was left out.")
+        notes.append("Left out: a frame with the whole picture in it.")
     elif small.has_picture_for_background():
         raise _useless(
             "The background that came back is the whole picture: nothing was taken out of it, and the other layers "
@@ -83,13 +83,12 @@ def sift(draft: Stack, picture: Picture) -> Sifted:
         )
     order = small.order()
     if order != sorted(order):
-        notes.append("The layers came in another order; they were put as the picture shows them.")
+        notes.append("The layers came in another order than your picture shows, and were put in order.")
     ordered = small.ordered(order)
     ordered.check_worth()
     drift = ordered.drift()
     notes.append(
-        f"The layers as the model made them differed from your picture by {drift:.1f} of 255 on average; "
-        "now they give it back exactly."
+        f"The model’s own layers were {drift:.1f} of 255 off your picture on average; now they give it back exactly."
     )
     return Sifted(replace(draft, layers=_with_kinds(ordered.layers, ordered.is_backed())), False, drift, notes)
 
@@ -132,10 +131,6 @@ def _with_kinds(layers: list[Layer], backed: bool) -> tuple[Layer, ...]:
         else layer
         for index, layer in enumerate(layers)
     )
-
-
-def _told(count: int, one: str, more: str) -> str:
-    return f"One layer {one}." if count == 1 else f"{count} layers {more}."
 
 
 def _useless(message: str) -> UselessDraft:
