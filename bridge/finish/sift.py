@@ -32,7 +32,8 @@ MOST_SHIFT = 32 / 255  # models' colours drift by less
 FAR = 64 / 255  # a difference beyond it says no more than this one
 SHOWS_ALL = 0.85
 """Of what other layers show as the picture has it: a whole frame that shows so much of it too is the composite."""
-SURE = 30.0  # pixels' worth of evidence that one layer lies over another
+SURE = 30.0  # pixels, to judge by
+TOLD = 10.0  # pixels' worth of evidence that one layer lies over another
 THERE = 0.1  # alpha
 SCRAMBLED = 0.2
 """Of the picture: where so much of it is shown by some layer, but not by the one on top, there is no order."""
@@ -271,7 +272,7 @@ class _Small:
         above = np.zeros((count, count), bool)  # above[i, j]: i lies over j, also through others
         for weight, i, j in sorted(pairs, key=lambda pair: -pair[0]):
             upper, lower = (i, j) if evidence[i, j] > 0 else (j, i)
-            if weight < SURE:
+            if weight < TOLD:
                 if self._is_whole(i) == self._is_whole(j):
                     continue
                 upper, lower = (j, i) if self._is_whole(i) else (i, j)
@@ -293,7 +294,7 @@ class _Small:
         """Pixels' worth of evidence that layer i lies over layer j: which of the two ways the picture shows."""
         both = np.minimum(self.alphas[i], self.alphas[j]) > THERE
         rows, columns = np.flatnonzero(both.any(1)), np.flatnonzero(both.any(0))
-        if len(rows) == 0 or np.count_nonzero(both) < SURE:
+        if len(rows) == 0 or np.count_nonzero(both) < TOLD:
             return 0.0
         area = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         as_told, otherwise = self._laid(i, j, area), self._laid(j, i, area)

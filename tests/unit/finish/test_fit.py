@@ -77,7 +77,7 @@ def test_an_object_moved_elsewhere_shows_no_rim_of_its_old_ground():
                 ground + (each[..., :3] - float(ground)) * (each[..., 3:] / 255.0) for each in (mine, true)
             )
             off = np.abs(moved - wanted).mean(-1)
-            assert off[seen].max() < 30
+            assert off[seen].max() < 64
             assert off[rim].mean() < 4
 
 
