@@ -31,6 +31,7 @@ from tests.bench.scenes import Scene, scenes
 
 U8 = NDArray[np.uint8]
 OUT = Path(__file__).parents[1] / "out"
+TURNS = 3
 MOST_CLOSED_FORM = 700_000  # pixels of a crop: its memory grows by a kilobyte a pixel
 
 
@@ -206,7 +207,14 @@ def main() -> None:
     for number, scene in enumerate(scenes(options.seed, (width, height), options.each)):
         draft = damage(scene.layers, seed=options.seed * 100 + number)
         picture = Picture(np.dstack([scene.picture, np.full(scene.picture.shape[:2], 255, np.uint8)]))
-        stack, layers, order, seconds = finish(draft, picture)
+        # By turns, and the best of each: other work on the machine must not decide.
+        ours, exacts = [finish(draft, picture)], [bicubic_exact(scene, draft, picture)]
+        for _ in range(TURNS - 1):
+            ours.append(finish(draft, picture))
+            exacts.append(bicubic_exact(scene, draft, picture))
+        stack, layers, order, _ = ours[0]
+        seconds = min(each[3] for each in ours)
+        exact, took_exact = exacts[0][0], min(each[1] for each in exacts)
         ways["ours"].seconds.append(seconds)
         measured = measure(stack, picture)
         some, lost = wrong_order(order, scene.layers)
@@ -218,7 +226,6 @@ def main() -> None:
         )
         if missing:
             print(f"  lost: {missing}")
-        exact, took_exact = bicubic_exact(scene, draft, picture)
         times = {"bicubic": 0.0, "bicubic, exact": took_exact, "guided": 0.0}
         for k, true, plain in _drafted(scene, draft):
             mine = on_canvas(layers[k], stack) if k in layers else np.zeros_like(true)
