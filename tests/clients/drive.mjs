@@ -22,7 +22,10 @@ const WAYS = {
 
 async function whole(stream) {
   const events = [];
+  const done = stream.done();
+  done.catch(() => {}); // told below: the loop itself ends in silence
   for await (const event of stream) events.push(event);
+  await done;
   return events;
 }
 
