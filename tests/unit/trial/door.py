@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import struct
 import urllib.request
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -99,6 +101,17 @@ def ask(bridge: Bridge, asked: dict[str, Any] | None = None) -> dict[str, Any]:
 def png(width: int = 32, height: int = 24, seed: int = 1) -> bytes:
     """A small picture, no two rows alike."""
     return saved(noise(width, height, seed), "PNG")
+
+
+def huge(width: int = 60_000, height: int = 60_000) -> bytes:
+    """A PNG of a few bytes that says it is so large, and keeps nothing of it."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    pixels = zlib.compress(bytes(4096))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def saved(pixels: np.ndarray, kind: str, **options: Any) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from trial import bridge as trial_bridge
-from trial.door import ENDPOINT, KEY, PLATFORM, QUEUE, RUN, Door, ask, data_uri, open_door, png
+from trial.door import ENDPOINT, KEY, PLATFORM, QUEUE, RUN, Door, ask, data_uri, huge, open_door, png
 from trial.running import Bridge, Starter, wait_for
 
 from bridge.server.fal_door import keys
@@ -57,7 +57,7 @@ def knock(door: Door, method: str, path: str, headers: Headers, *, secure: bool 
         connection.putheader(name, value)
     connection.endheaders()
     response = connection.getresponse()
-    body = response.read().decode()
+    body = response.read().decode("latin-1")
     assert response.getheader("x-fal-request-id") or response.status == 400, "an answer without a request id"
     assert not [name for name, _ in response.getheaders() if name.lower().startswith("access-control")]
     connection.close()
@@ -265,12 +265,11 @@ def test_a_body_that_grows_too_large_is_refused_on_its_way(door: Door) -> None:
 
 def test_a_picture_of_too_many_pixels_is_refused_before_they_are_allocated(door: Door) -> None:
     """A PNG of a few bytes that says it has 3.6 gigapixels."""
-    picture = png(1, 1).replace(b"\0\0\0\1\0\0\0\1", b"\0\0\xea\x60\0\0\xea\x60", 1)
     wait_for(lambda: door.run(num_layers=2).status_code == 200)
     [worker] = door.bridge.children()
     before = worker.memory_info().rss
-    answer = door.run(image_url=data_uri(picture))
-    assert [each["type"] for each in answer.json()["detail"]] in (["image_too_large"], ["image_load_error"])
+    answer = door.run(image_url=data_uri(huge()))
+    assert [each["type"] for each in answer.json()["detail"]] == ["image_too_large"]
     assert worker.memory_info().rss - before < 100 * 2**20
 
 
