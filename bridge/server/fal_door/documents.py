@@ -21,9 +21,14 @@ def _body(name: str) -> dict[str, Any]:
 BODY = _body(QwenImageLayeredInput.__name__)
 INITIATION = _body(Initiation.__name__)
 FILE = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
+_EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string", "contentMediaType": "application/json"}},
+    "required": ["data"],
+}
 STREAM = {
     "description": "Server-sent events, each a line of JSON",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {"schema": _EVENT}},
 }
 
 TURNED_AWAY: dict[int | str, dict[str, Any]] = {

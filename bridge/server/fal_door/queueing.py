@@ -78,6 +78,7 @@ def queue_routes(desk: Desk, spool: Spool) -> APIRouter:
 
     @routes.put(
         f"{REQUEST}/cancel",
+        status_code=202,
         responses={
             202: {"model": CancelStatus},
             400: {"model": CancelStatus, "description": "It is completed already"},

@@ -49,7 +49,7 @@ def rest_routes(files: Files, keys: Keys) -> APIRouter:
         media = way_of(request).media
         return json_response({"upload_url": f"{media}/uploads/{ticket}", "file_url": address(media, name, file_name)})
 
-    @routes.post("/upload/initiate-multipart", responses={413: ERRORS[413], **TURNED_AWAY})
+    @routes.post("/upload/initiate-multipart", status_code=413, responses={413: ERRORS[413], **TURNED_AWAY})
     async def initiate_in_parts() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Clients send files in parts from about 100 MB on, which is more than is taken here."""
         raise _too_large()
@@ -75,7 +75,7 @@ def media_routes(files: Files) -> APIRouter:
             raise not_found("File")
         return json_response({"access_url": address(way_of(request).media, name, stored.file_name)})
 
-    @routes.post("/files/upload/multipart", responses={413: ERRORS[413], **TURNED_AWAY})
+    @routes.post("/files/upload/multipart", status_code=413, responses={413: ERRORS[413], **TURNED_AWAY})
     async def upload_in_parts() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Clients send files in parts from about 100 MB on, which is more than is taken here."""
         raise _too_large()
