@@ -1,6 +1,7 @@
-"""The command line: unflatten split | batch | serve | stop | status | doctor."""
+"""The command line: unflatten split | batch | serve | stop | status | doctor | fal-env."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,13 +107,25 @@ def batch(
 def serve(
     idle_minutes: Annotated[float, typer.Option(help="End after so long without work; 0 for never.", min=0)] = 60,
     keep_days: Annotated[float, typer.Option(help="How long results are kept.", min=0)] = 7,
+    fal: Annotated[bool, typer.Option("--fal", help="Open a door for fal's own clients too: see fal-env.")] = False,
+    fal_port: Annotated[int, typer.Option(help="The door's port; by itself, any.", min=0, max=65_535)] = 0,
+    backend: Annotated[str | None, typer.Option(help="Who splits what comes by that door.", metavar="NAME")] = None,
 ) -> None:
     """Run the bridge here. Krita starts it by itself where it may; a Flatpak's Krita may not."""
+    from bridge.command.running import open_fal_door
     from bridge.protocol import data_dir
+    from bridge.server.daemon import FalOptions
     from bridge.server.daemon import serve as run
 
+    if not fal and (fal_port or backend):
+        raise BadSettings("“--fal-port” and “--backend” are for the door that “--fal” opens.", "Add --fal.")
     idle = idle_minutes * 60 if idle_minutes else float("inf")
-    raise typer.Exit(run(data_dir(), idle_exit=idle, keep_days=keep_days))
+    options = FalOptions(fal_port, backend) if fal else None
+    code = run(data_dir(), idle_exit=idle, keep_days=keep_days, fal=options)
+    told = open_fal_door(data_dir(), port=fal_port, backend=backend) if fal and code == 0 else None
+    if told is not None:  # another bridge was running already
+        print(f"The door for fal's clients is open at {told['url']}: see “unflatten fal-env”.")
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -151,6 +164,23 @@ def doctor(as_json: Json = False) -> None:
         print(report(found))
     if not found.healthy:
         raise typer.Exit(1)
+
+
+@app.command("fal-env", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def fal_env(
+    command: Annotated[
+        list[str] | None, typer.Argument(help="What to run, after “--”.", metavar="[-- COMMAND…]")
+    ] = None,
+    shell: Annotated[str | None, typer.Option(help="Print for sh, fish, powershell or cmd.", metavar="NAME")] = None,
+) -> None:
+    """Let fal's own clients in a command speak with this computer. Without one, print what a shell needs for it."""
+    from bridge.command.fal_env import printed, run, variables
+    from bridge.command.starting import ensure_fal_door
+    from bridge.protocol import data_dir
+
+    if command:
+        raise typer.Exit(run(command, data_dir()))
+    print(printed(variables(ensure_fal_door(data_dir()), os.environ), shell))
 
 
 def _show_version(wanted: bool) -> None:

@@ -39,7 +39,7 @@ def load_picture(path: Path) -> Picture:
         with warnings.catch_warnings():
             # Pillow's own size warning comes below our limit, and its refusal above: ours says what to do.
             warnings.simplefilter("ignore")
-            return _picture(_open(data, path), path)
+            return as_picture(_open(data, path))
     except UnflattenError:
         raise
     except Image.DecompressionBombError:
@@ -112,7 +112,8 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
     return image.mode.startswith(("I", "F"))
 
 
-def _picture(image: Image.Image, path: Path) -> Picture:
+def as_picture(image: Image.Image) -> Picture:
+    """An opened image of 8 bits a channel as a Picture, upright. Raises BadPicture for its size."""
     check_picture(image.width, image.height)
     image = ImageOps.exif_transpose(image)
     profile: bytes | None = image.info.get("icc_profile")

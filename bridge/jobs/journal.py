@@ -88,7 +88,8 @@ class Entry:
     once its stack is known. model, depth: as in the protocol; view: whether an 8-bit sRGB view follows its pixels;
     profile_bytes: of the ICC profile after that. digest: of the
     picture and all that is asked, where equal jobs must be told; delivered: whether a client has had its result; extra:
-    what a door keeps of it.
+    what a door keeps of it, and for every door: `unattended`; `retry`, false where the job may not be run again after a
+    crash; `expires`, seconds since the epoch, after which nothing of the job may be kept.
     """
 
     id: str
@@ -113,6 +114,11 @@ class Entry:
     digest: str = ""
     delivered: bool = False
     extra: dict[str, Any] | None = None
+
+    @property
+    def unattended(self) -> bool:
+        """Whether the job goes on with nobody connected, and through a restart."""
+        return bool(self.extra and self.extra.get("unattended"))
 
     @property
     def nbytes(self) -> int:

@@ -13,13 +13,15 @@ DAY = 86_400.0
 
 
 def overdue(journal: Journal, spool: Spool, *, days: float, most_bytes: int) -> list[str]:
-    """Ended jobs to be erased: those older than `days`, and the oldest beyond `most_bytes` in all."""
+    """Ended jobs to be erased: older than `days` or than their client wanted, and the oldest beyond `most_bytes`."""
     erase: list[str] = []
     kept = 0
-    oldest = time.time() - days * DAY
+    now = time.time()
+    oldest = now - days * DAY
     for entry in reversed(journal.ended()):
         kept += spool.used(entry.id)
-        if (entry.ended or entry.created) < oldest or kept > most_bytes:
+        expires = (entry.extra or {}).get("expires")
+        if (entry.ended or entry.created) < oldest or kept > most_bytes or (expires is not None and expires < now):
             erase.append(entry.id)
     return erase
 

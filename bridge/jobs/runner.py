@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,11 @@ MOST_ATTEMPTS = 2
 """A job that was cut off twice is not run a third time by itself: it may be what brings the bridge down."""
 FORGOTTEN_AFTER = 3600.0
 """Seconds after which nobody waits any more for a job that a crash cut off."""
+UNATTENDED_FORGOTTEN_AFTER = 86_400.0
+"""The same for a job that goes on with nobody connected."""
+
+Bring = Callable[[Entry], Awaitable[None]]
+"""Brings a job's picture into the spool, and its width and height into the entry. Raises where it cannot be had."""
 
 log = logging.getLogger("unflatten")
 
@@ -31,7 +36,10 @@ def _no_listeners() -> list[Listener]:
 
 @dataclass
 class _Job:
-    """A job that has not ended. ready: layers whose files are whole; leaving: runs out once nobody listens."""
+    """A job that has not ended.
+
+    ready: layers whose files are whole; leaving: runs out once nobody listens; bringing: until its picture is here.
+    """
 
     entry: Entry
     client: Hashable
@@ -41,6 +49,7 @@ class _Job:
     why_cancelled: UnflattenError | None = None
     interrupted: bool = False
     leaving: asyncio.TimerHandle | None = None
+    bringing: asyncio.Task[None] | None = None
 
     def tell(self, event: Event) -> None:
         for listener in list(self.listeners):
@@ -65,6 +74,8 @@ class Runner:
         self._draining = False
         self.ended = 0
         """How many jobs have ended since the start."""
+        self.unbrought: list[Entry] = []
+        """Jobs of before a restart whose picture is not here yet: `take_up` is for whoever can bring it."""
 
     # What the doors ask
 
@@ -74,7 +85,7 @@ class Runner:
             raise ShuttingDown()
         if job in self._jobs or self._journal.get(job) is not None:
             raise DuplicateJob()
-        if len(self._queue) >= MOST_WAITING:
+        if len(self._jobs) - int(self._running is not None) >= MOST_WAITING:
             raise Busy(MOST_WAITING)
 
     def submit(self, entry: Entry, client: Hashable, listener: Listener) -> int:
@@ -84,6 +95,27 @@ class Runner:
         job = _Job(entry, client, [listener])
         self._enqueue(job)
         return self._position(entry.id)
+
+    def expect(self, entry: Entry, client: Hashable, listener: Listener, bring: Bring) -> None:
+        """Take in a job whose picture is still to be brought: written down now, queued when `bring` has ended."""
+        self.check_open(entry.id)
+        self._journal.add(entry)
+        self._await_picture(_Job(entry, client, [listener]), bring)
+
+    def take_up(self, entry: Entry, client: Hashable, listener: Listener, bring: Bring) -> None:
+        """Go on with one of `unbrought`."""
+        self.unbrought.remove(entry)
+        self._await_picture(_Job(entry, client, [listener]), bring)
+
+    def look(self, job_id: str) -> Entry | None:
+        """What is written of a job: while it has not ended, the entry that its end will be written from."""
+        job = self._jobs.get(job_id)
+        return job.entry if job is not None else self._unwritten.get(job_id) or self._journal.get(job_id)
+
+    def position(self, job_id: str) -> int:
+        """How many jobs go before one that has not begun."""
+        order = self._queue.order()
+        return (order.index(job_id) if job_id in order else len(order)) + int(self._running is not None)
 
     def attach(self, job_id: str, have: set[int], listener: Listener) -> None:
         """Tell `listener` what it lacks of a job, and all that happens from now on. Raises where there is none."""
@@ -110,7 +142,9 @@ class Runner:
         if job is None or job.why_cancelled is not None:
             return
         job.why_cancelled = why or Cancelled()
-        if self._queue.remove(job_id):
+        if job.bringing is not None:
+            job.bringing.cancel()
+        elif self._queue.remove(job_id):
             self._end(job, State.CANCELLED, job.why_cancelled)
             self._tell_positions()
         else:
@@ -150,13 +184,16 @@ class Runner:
         for entry in self._journal.unfinished():
             job = _Job(entry, client=entry.id)
             whole = self.spool.has_picture(entry.id, entry.nbytes)
-            fresh = time.time() - entry.created < FORGOTTEN_AFTER
+            fresh = time.time() - entry.created < (UNATTENDED_FORGOTTEN_AFTER if entry.unattended else FORGOTTEN_AFTER)
             # a remote job goes on whatever happened here: it is taken up by its handle, never paid for twice
-            if whole and (entry.handle is not None or (fresh and entry.attempts < MOST_ATTEMPTS)):
+            attempts = MOST_ATTEMPTS if (entry.extra or {}).get("retry", True) else 1
+            if whole and (entry.handle is not None or (fresh and entry.attempts < attempts)):
                 log.info("job %s is taken up again", entry.id)
                 entry.layers = None
                 self._enqueue(job)
                 self._expect_someone(job)
+            elif fresh and entry.unattended and not entry.width:
+                self.unbrought.append(entry)
             else:
                 self._jobs[entry.id] = job
                 self._end(job, State.INTERRUPTED, CutOff())
@@ -176,11 +213,18 @@ class Runner:
                 self._running = None
 
     async def drain(self, deadline: float) -> None:
-        """Take no new jobs, give the running one `deadline` seconds, then end all with a sentence."""
+        """Take no new jobs, give the running one `deadline` seconds, then end all with a sentence.
+
+        Jobs that go on with nobody connected are left for the next start.
+        """
         self._draining = True
-        for job_id in self._queue.order():
-            self._queue.remove(job_id)
-            self._end(self._jobs[job_id], State.INTERRUPTED, CutOff())
+        for job in [each for each in self._jobs.values() if each is not self._running]:
+            job.interrupted = True
+            if job.bringing is not None:
+                job.bringing.cancel()
+            else:
+                self._queue.remove(job.entry.id)
+                self._break_off(job)
         try:
             await asyncio.wait_for(self._idle.wait(), deadline)
         except TimeoutError:
@@ -203,10 +247,49 @@ class Runner:
                 async for event in events:
                     self._apply(job, event)
         except Exception as error:
-            state, shown = _ending(job, error)
-            self._end(job, state, shown)
+            self._fail(job, error)
         else:
             self._end(job, State.DONE)
+
+    def _await_picture(self, job: _Job, bring: Bring) -> None:
+        self._jobs[job.entry.id] = job
+        self._idle.clear()
+        job.bringing = asyncio.create_task(self._bring(job, bring))
+
+    async def _bring(self, job: _Job, bring: Bring) -> None:
+        try:
+            await bring(job.entry)
+            self._journal.write(job.entry)
+        except asyncio.CancelledError:
+            self._fail(job, Cancelled())
+        except Exception as error:
+            self._fail(job, error)
+        else:
+            job.bringing = None
+            self._enqueue(job)
+            self._tell_positions()
+
+    def _fail(self, job: _Job, error: Exception) -> None:
+        """End a job that raised `error`."""
+        if job.interrupted:
+            self._break_off(job)
+        else:
+            state, shown = _ending(job, error)
+            self._end(job, state, shown)
+
+    def _break_off(self, job: _Job) -> None:
+        """The bridge ends before the job did. Where nobody need be connected for it, the next bridge goes on."""
+        if not job.entry.unattended:
+            self._end(job, State.INTERRUPTED, CutOff())
+            return
+        if job.entry.state is not State.QUEUED:
+            job.entry.state = State.QUEUED
+            job.entry.attempts -= 1  # an orderly end is not the job's fault
+            with suppress(OutOfSpace):  # then it counts as cut off by a crash
+                self._journal.write(job.entry)
+        del self._jobs[job.entry.id]
+        if not self._jobs:
+            self._idle.set()
 
     def _order(self, entry: Entry) -> dict[str, Any]:
         return {
@@ -301,7 +384,7 @@ class Runner:
                 job.tell(told)
 
     def _expect_someone(self, job: _Job) -> None:
-        if not job.listeners and job.leaving is None:
+        if not job.listeners and job.leaving is None and not job.entry.unattended:
             job.leaving = asyncio.get_running_loop().call_later(self._grace, self.cancel, job.entry.id, Abandoned())
 
     def _layer(self, entry: Entry, index: int) -> LayerReady:
@@ -330,8 +413,6 @@ class Runner:
 
 def _ending(job: _Job, error: Exception) -> tuple[State, UnflattenError]:
     """How a job ended that raised `error`: a worker killed for a cancel is a cancel, not a crash."""
-    if job.interrupted:
-        return State.INTERRUPTED, CutOff()
     if job.why_cancelled is not None:
         return State.CANCELLED, job.why_cancelled
     if isinstance(error, UnflattenError):

@@ -15,6 +15,8 @@ from bridge.errors import OutOfSpace
 
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 PICTURE = "picture.raw"
+SOURCE = "source.bin"
+"""The image file that a job's picture is made of, where it came as one."""
 RESERVE = 64 * 2**20
 """Bytes left free on the disk beside what a job may need, for the journal and for everything else that runs."""
 LAYERS_SHARE = 3
@@ -47,6 +49,18 @@ def full_disk_said() -> Generator[None]:
         raise out_of_space(error) or error from None
 
 
+def check_room(folder: Path, nbytes: int, *, promised: int = 0) -> None:
+    """Raise OutOfSpace where `nbytes` more would not fit beside RESERVE and what others were `promised`."""
+    need = nbytes + RESERVE
+    free = shutil.disk_usage(folder).free - promised
+    if free < need:
+        raise OutOfSpace(
+            f"There is not enough room on the disk: this picture needs about {need // 10**6} MB while it is split, "
+            f"and {max(free, 0) // 10**6} MB are free.",
+            "Free some space on the disk, then try again.",
+        )
+
+
 class Spool:
     """All jobs' folders under `root`, each named by its job's id."""
 
@@ -67,15 +81,8 @@ class Spool:
         Raises OutOfSpace before any byte is taken where it and its layers would not fit, FileExistsError where the job
         has a folder already.
         """
-        need = nbytes * (1 + LAYERS_SHARE) + RESERVE
         # what other uploads were promised is not on the disk yet
-        free = shutil.disk_usage(self.root).free - sum(each.missing for each in self._arriving)
-        if free < need:
-            raise OutOfSpace(
-                f"There is not enough room on the disk: this picture needs about {need // 10**6} MB while it is split, "
-                f"and {max(free, 0) // 10**6} MB are free.",
-                "Free some space on the disk, then try again.",
-            )
+        check_room(self.root, nbytes * (1 + LAYERS_SHARE), promised=sum(each.missing for each in self._arriving))
         folder = self.folder(job)
         with full_disk_said():
             folder.mkdir(mode=0o700)
@@ -94,8 +101,10 @@ class Spool:
         return _size(self.layer(job, index)) == nbytes
 
     def erase_picture(self, job: str) -> None:
+        """Erase what the job was made from; its layers stay."""
         try:
-            (self.folder(job) / PICTURE).unlink(missing_ok=True)
+            for name in (PICTURE, SOURCE):
+                (self.folder(job) / name).unlink(missing_ok=True)
         except OSError as error:  # Windows, while a worker still maps it: goes with the folder later
             log.warning("job %s: its picture could not be erased yet (%s)", job, error.strerror)
 
@@ -126,7 +135,7 @@ class Incoming:
     def __init__(self, folder: Path, nbytes: int) -> None:
         self._folder = folder
         self._part = folder / f"{PICTURE}.part"
-        self._file: BinaryIO = open(self._part, "xb", buffering=0, opener=_private)  # noqa: SIM115
+        self._file: BinaryIO = open(self._part, "xb", buffering=0, opener=private)  # noqa: SIM115
         self.missing = nbytes
 
     def write(self, piece: bytes | memoryview) -> None:
@@ -150,16 +159,24 @@ def layer_path(folder: Path, index: int) -> Path:
     return folder / f"layer-{index:02}.raw"
 
 
+def image_path(folder: Path, index: int, kind: str) -> Path:
+    return folder / f"image-{index:02}.{kind}"
+
+
 def write_layer(folder: Path, index: int, pieces: Iterable[memoryview]) -> None:
     """Write a finished layer, flat bytes in pieces: under a temporary name, renamed when whole. Raises OutOfSpace."""
-    whole = layer_path(folder, index)
-    part = whole.with_suffix(".part")
+    write_whole(layer_path(folder, index), pieces)
+
+
+def write_whole(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write `pieces` under a temporary name that becomes `path` when all are there. Raises OutOfSpace."""
+    part = path.with_suffix(".part")
     with full_disk_said():
         try:
-            with open(part, "wb", buffering=0, opener=_private) as file:
+            with open(part, "wb", buffering=0, opener=private) as file:
                 for piece in pieces:
                     write_all(file, piece)
-            os.replace(part, whole)
+            os.replace(part, path)
         except OSError:
             part.unlink(missing_ok=True)
             raise
@@ -173,7 +190,8 @@ def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
         rest = rest[file.write(rest[:WRITE_PIECE]) :]
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
+    """An opener for files that only their owner may read."""
     return os.open(path, flags, 0o600)
 
 

@@ -2,7 +2,8 @@
 
 In:  prepare {backend} · go {job} · cancel {job}
      run {job, folder, width, height, channels, model, depth, view, profile_bytes, settings, backend, handle}
-     backends {id} · estimate {id, backend, settings, width, height}, each as {do: …}. The file's end ends the process.
+     backends {id} · estimate {id, backend, settings, width, height} · decode {id, folder}
+     encode {id, folder, index, rect, size, kind, check}, each as {do: …}. The file's end ends the process.
 Out: taken {job} · progress {job, stage, step, steps, seconds_left?} · handle {job, text}, which waits for its `go`
      stack {job, layers} · layer {job, index}, once its file is whole · done {job, report}
      error {job?|id?, code, message, hint, retryable, where} · answer {id, …}, each as {event: …}
@@ -152,19 +153,36 @@ class Worker:
                 self._tell("done", job=job, report=report.as_dict())
 
     def _answer(self, order: Message) -> None:
+        try:
+            self._tell("answer", id=order["id"], **self._answer_to(order))
+        except Exception as error:
+            self._tell("error", id=order["id"], **describe(error))
+
+    def _answer_to(self, order: Message) -> Message:
         from bridge.jobs.local import load, offers
         from bridge.settings import Settings
 
-        try:
-            if order["do"] == "backends":
-                self._tell("answer", id=order["id"], backends=offers())
-            else:
+        match order["do"]:
+            case "backends":
+                return {"backends": offers()}
+            case "estimate":
                 settings = Settings(**order["settings"])
                 estimate = load(order["backend"]).estimate(order["width"], order["height"], settings)
-                seconds = round(estimate.seconds * self._pace, 1)
-                self._tell("answer", id=order["id"], seconds=seconds, dollars=estimate.dollars)
-        except Exception as error:
-            self._tell("error", id=order["id"], **describe(error))
+                return {"seconds": round(estimate.seconds * self._pace, 1), "dollars": estimate.dollars}
+            case "decode":
+                from bridge.jobs.images import decode
+
+                width, height = decode(Path(order["folder"]))
+                return {"width": width, "height": height}
+            case "encode":
+                from bridge.jobs.images import encode
+
+                rect, size = tuple(order["rect"]), tuple(order["size"])
+                folder, index, kind = Path(order["folder"]), order["index"], order["kind"]
+                nbytes, unsafe = encode(folder, index, rect, size, kind, check=order["check"])
+                return {"nbytes": nbytes, "unsafe": unsafe}
+            case question:
+                raise ValueError(question)
 
 
 def _plain(value: Any) -> object:

@@ -135,12 +135,12 @@ class Workshop:
         if self._worker is not None:
             self._worker.kill()
 
-    async def ask(self, question: str, **fields: object) -> Message:
-        """The worker's answer to `backends` or `estimate`; it answers beside a running job. Raises what it reports."""
+    async def ask(self, question: str, *, patience: float = ANSWER_PATIENCE, **fields: object) -> Message:
+        """The worker's answer to a question, beside a running job. patience: seconds. Raises what it reports."""
         worker = await self._ready()
         number = next(self._questions)
         try:
-            return await asyncio.wait_for(worker.ask(number, {"do": question, "id": number, **fields}), ANSWER_PATIENCE)
+            return await asyncio.wait_for(worker.ask(number, {"do": question, "id": number, **fields}), patience)
         except TimeoutError:
             raise UnflattenError("The bridge's worker did not answer in time.", "Try again.", retryable=True) from None
         finally:

@@ -1,10 +1,11 @@
 """The bridge's doors: which address leads where."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,7 +15,9 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from bridge import __version__, protocol
+from bridge.errors import UnflattenError
 from bridge.jobs.runner import Runner
+from bridge.server.doorkeeper import MOST_PORT, Doorkeeper
 from bridge.server.guard import Guard
 from bridge.server.socket import Sessions
 
@@ -30,9 +33,12 @@ class Status(TypedDict):
     jobs: dict[str, int]
     worker: str
     memory: dict[str, int]
+    fal_door: dict[str, Any]
 
 
-def make_app(runner: Runner, sessions: Sessions, *, token: str, port: int, stop: Callable[[], None]) -> ASGIApp:
+def make_app(
+    runner: Runner, sessions: Sessions, doorkeeper: Doorkeeper, *, token: str, port: int, stop: Callable[[], None]
+) -> ASGIApp:
     """The whole application, guarded. `stop` begins the bridge's orderly end."""
     began = time.monotonic()
 
@@ -46,6 +52,7 @@ def make_app(runner: Runner, sessions: Sessions, *, token: str, port: int, stop:
             "clients": len(sessions),
             "jobs": runner.counts(),
             "worker": workshop.state,
+            "fal_door": doorkeeper.told(),
             "memory": await asyncio.to_thread(_memory, {"bridge": os.getpid(), "worker": workshop.pid}),
         }
         return JSONResponse(told)
@@ -53,6 +60,15 @@ def make_app(runner: Runner, sessions: Sessions, *, token: str, port: int, stop:
     async def shut_down(_: Request) -> Response:
         stop()
         return JSONResponse({"message": "The bridge is stopping."}, status_code=202)
+
+    async def fal_door(request: Request) -> Response:
+        """GET: whether the door is open, and its key. POST {port?, backend?}: open it."""
+        try:
+            if request.method == "POST":
+                await doorkeeper.open(**_door_options(await request.body()))
+        except UnflattenError as error:
+            return JSONResponse({"code": error.code, "message": error.message, "hint": error.hint}, status_code=409)
+        return JSONResponse({**doorkeeper.told(), "key": doorkeeper.key})
 
     async def session(socket: WebSocket) -> None:
         await sessions.serve(socket)
@@ -64,9 +80,22 @@ def make_app(runner: Runner, sessions: Sessions, *, token: str, port: int, stop:
     routes = [
         Route("/v1/status", status),
         Route("/v1/shutdown", shut_down, methods=["POST"]),
+        Route("/v1/fal-door", fal_door, methods=["GET", "POST"]),
         WebSocketRoute(protocol.PATH, session),
     ]
     return Guard(Starlette(routes=routes, exception_handlers={404: nowhere}), token=token, port=port)
+
+
+def _door_options(body: bytes) -> dict[str, Any]:
+    """The port and the backend that are wished for. Raises UnflattenError."""
+    try:
+        asked = json.loads(body or b"{}")
+        port, backend = asked.get("port") or 0, asked.get("backend")
+    except (ValueError, AttributeError):
+        port, backend = None, None
+    if type(port) is not int or not 0 <= port <= MOST_PORT or not (backend is None or isinstance(backend, str)):
+        raise UnflattenError("The wish for the fal door cannot be read.", "Use “unflatten serve --fal”.", code="door")
+    return {"port": port, "backend": backend}
 
 
 def _memory(processes: dict[str, int | None]) -> dict[str, int]:

@@ -27,6 +27,8 @@ from bridge.jobs.spool import Spool
 from bridge.jobs.workshop import WORKER_COMMAND, Workshop
 from bridge.server.app import make_app
 from bridge.server.card import remove_card, write_card
+from bridge.server.doorkeeper import Doorkeeper
+from bridge.server.fal_door.files import UPLOADS, sweep_uploads
 from bridge.server.log import describe_loop_error, start_log
 from bridge.server.socket import Sessions
 
@@ -56,6 +58,14 @@ class _Times:
     drain: float
 
 
+@dataclass(frozen=True)
+class FalOptions:
+    """How the fal door is to be opened at the start. port: 0 for any; backend: who splits, None for the default."""
+
+    port: int = 0
+    backend: str | None = None
+
+
 def serve(
     data: Path,
     *,
@@ -65,13 +75,14 @@ def serve(
     grace: float = 60,
     drain: float = 10,
     worker: Sequence[str] = WORKER_COMMAND,
+    fal: FalOptions | None = None,
 ) -> int:
     """Run the bridge in this process until it is stopped or has been idle for `idle_exit` seconds; the exit code.
 
     data: protocol.data_dir(), or where the user wants it. Returns 0 at once where another bridge already serves `data`.
     worker_idle: seconds after which an idle worker process is ended. keep_days: how long results are kept.
     grace: seconds that a job whose client is gone goes on. drain: seconds that a running job gets at the end.
-    worker: the worker's command line.
+    worker: the worker's command line. fal: open the fal door too.
     """
     os.umask(0o077)  # the journal and its companions hold the user's words; SQLite asks nobody for their mode
     lock = FileLock(data / LOCK_FILE)
@@ -82,7 +93,8 @@ def serve(
             _say(f"The bridge is already running (process {other.pid}, port {other.port}).")
             return 0
         start_log(data)
-        return asyncio.run(_Daemon(data, _Times(idle_exit, worker_idle, keep_days, grace, drain), worker).run())
+        times = _Times(idle_exit, worker_idle, keep_days, grace, drain)
+        return asyncio.run(_Daemon(data, times, worker, fal).run())
     except UnflattenError as error:
         _say(f"{error.message} {error.hint}")
         log.error("not started: %s", error.code)
@@ -130,10 +142,11 @@ class _Server(uvicorn.Server):
 
 
 class _Daemon:
-    def __init__(self, data: Path, times: _Times, worker: Sequence[str]) -> None:
+    def __init__(self, data: Path, times: _Times, worker: Sequence[str], fal: FalOptions | None) -> None:
         self._data = data
         self._times = times
         self._worker = worker
+        self._fal = fal
         self._asked_to_stop = asyncio.Event()
         self._code = 0
 
@@ -145,6 +158,8 @@ class _Daemon:
         workshop = Workshop(self._data / LAST_WORDS_FILE, idle=self._times.worker_idle, command=self._worker)
         runner = Runner(journal, spool, workshop, grace=self._times.grace)
         sessions = Sessions(runner)
+        times = self._times
+        doorkeeper = Doorkeeper(self._data, runner, journal, keep_days=times.keep_days, grace=times.grace)
         with _listen() as listener, self._signals():
             card = protocol.Discovery(
                 port=listener.getsockname()[1],
@@ -153,24 +168,27 @@ class _Daemon:
                 version=__version__,
                 started=time.time(),
             )
-            app = make_app(runner, sessions, token=card.token, port=card.port, stop=self._stop)
+            app = make_app(runner, sessions, doorkeeper, token=card.token, port=card.port, stop=self._stop)
             server = _Server(_uvicorn_config(app))
             runner.recover()
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             background = [
                 asyncio.create_task(self._guarded(runner.run())),
                 asyncio.create_task(self._guarded(self._keep_house(runner, journal, spool))),
-                asyncio.create_task(self._guarded(self._watch_idle(runner, sessions))),
+                asyncio.create_task(self._guarded(self._watch_idle(runner, sessions, doorkeeper))),
             ]
             try:
                 # the listener queues whoever comes before uvicorn has taken it up, so the card can go out now
                 write_card(self._data, card)
                 log.info("bridge %s started on port %d", __version__, card.port)
                 _say(f"The bridge is running (process {card.pid}, port {card.port}).")
+                if self._fal is not None:
+                    await self._open_door(doorkeeper, self._fal)
                 await self._asked_to_stop.wait()
             finally:
                 remove_card(self._data, card)  # from here on a client starts a new bridge, which waits for the lock
                 await self._wind_up(runner, sessions)
+                await doorkeeper.close()
                 server.stop.set()
                 await serving
                 for task in background:
@@ -180,6 +198,17 @@ class _Daemon:
                 journal.close()
                 log.info("bridge stopped")
         return self._code
+
+    async def _open_door(self, doorkeeper: Doorkeeper, fal: FalOptions) -> None:
+        try:
+            told = await doorkeeper.open(port=fal.port, backend=fal.backend)
+        except UnflattenError as error:  # whoever asked for the door has no use for a bridge without it
+            _say(f"{error.message} {error.hint}")
+            log.error("the fal door could not be opened: %s", error.code)
+            self._code = 1
+            self._stop()
+        else:
+            _say(f"The door for fal's clients is open at {told['url']}: see “unflatten fal-env”.")
 
     async def _wind_up(self, runner: Runner, sessions: Sessions) -> None:
         await runner.drain(self._times.drain)
@@ -202,17 +231,18 @@ class _Daemon:
             try:
                 runner.write_down_again()
                 await sweep(journal, spool, days=self._times.keep_days)
+                await asyncio.to_thread(sweep_uploads, self._data / UPLOADS)
             except UnflattenError as error:
                 log.warning("results could not be swept: %s", error.code)
             swept = time.monotonic()
             while time.monotonic() - swept < SWEEP_EVERY and runner.ended == ended:
                 await asyncio.sleep(LOOK_EVERY)
 
-    async def _watch_idle(self, runner: Runner, sessions: Sessions) -> None:
+    async def _watch_idle(self, runner: Runner, sessions: Sessions, doorkeeper: Doorkeeper) -> None:
         busy = time.monotonic()
         while time.monotonic() - busy < self._times.idle_exit:
             await asyncio.sleep(min(self._times.idle_exit / 4, 30))
-            if runner.busy or len(sessions):
+            if doorkeeper.was_used() or runner.busy or len(sessions):
                 busy = time.monotonic()
         log.info("idle for %.0f s", self._times.idle_exit)
         self._stop()

@@ -34,13 +34,18 @@ MAY_KNOW: dict[str, set[str]] = {
     "reading": set(),
     "decompose": {"backends.base", "finish", "reading", "picture", "settings", "errors", "limits"},
     "files": {"picture", "errors", "limits"},
-    "jobs": {"decompose", "backends.base", "picture", "settings", "errors", "limits", "protocol", "__init__"},
+    "safety": {"errors"},
+    "jobs": {
+        *{"decompose", "backends.base", "picture", "settings", "errors", "limits", "protocol", "__init__"},
+        *{"files", "safety"},  # image files in and out, for doors whose clients send and want those
+    },
     "server": {"jobs", "settings", "errors", "protocol", "limits", "__init__"},
     **dict.fromkeys(COMMAND_LINE, _COMMAND_LINE_KNOWS),
 }
 KRITA_AND_QT = {"krita", "pykrita", "PyQt5", "PyQt6"}
 BESIDE_THE_PLUGIN = {"protocol", "websockets"}
-HEAVY = {"numpy", "cv2", "scipy", "onnxruntime", "rapidocr", "PIL", "fastapi"}
+HEAVY = {"numpy", "cv2", "scipy", "onnxruntime", "rapidocr", "PIL", "fastapi", "cryptography", "keyring"}
+HEAVY |= {"httpcore", "certifi"}
 
 
 def imported(path: Path, package: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, Handle, JobContext, Progress
+from bridge.errors import UnflattenError
 from bridge.picture import Layer, Picture
 from bridge.settings import Settings
 
@@ -23,7 +24,7 @@ class Trial:
     """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
 
     The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `remote JOURNAL`.
+    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `remote JOURNAL`, `refuse CODE`.
     """
 
     name = "trial"
@@ -52,6 +53,8 @@ class Trial:
                 raise MemoryError
             case "bug":
                 raise ValueError(settings.prompt)
+            case "refuse":
+                raise UnflattenError("The splitter refuses this picture.", "Try another.", code=argument)
             case "print":
                 print(settings.prompt, flush=True)
                 print(settings.prompt, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Bridges of our own, each in its own process, with the trial backend in its worker."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -65,9 +66,15 @@ class Starter:
         self._started: list[Bridge] = []
 
     def __call__(
-        self, data: Path | None = None, *, preexec: Callable[[], None] | None = None, **settings: Any
+        self,
+        data: Path | None = None,
+        *,
+        preexec: Callable[[], None] | None = None,
+        environment: dict[str, str] | None = None,
+        **settings: Any,
     ) -> Bridge:
-        """A bridge that is ready. data: its folder, where not the usual one; settings: daemon.serve's."""
+        """A bridge that is ready. data: its folder, where not the usual one; environment: beside the usual one;
+        settings: daemon.serve's, as bridge.py takes them."""
         data = data or self._folder / "data"
         process = subprocess.Popen(
             [sys.executable, trial_bridge.__file__, str(data), json.dumps(settings)],
@@ -75,6 +82,7 @@ class Starter:
             stderr=subprocess.STDOUT,
             text=True,
             preexec_fn=preexec,
+            env={**os.environ, **(environment or {})},
         )
         bridge = Bridge(data, process)
         self._started.append(bridge)

@@ -1,0 +1,146 @@
+"""What goes wrong, in fal's shapes, types and status codes: https://docs.fal.ai/errors."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+
+from bridge.errors import UnflattenError
+from bridge.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
+
+DOCS = "https://docs.fal.ai/errors#"
+LONGEST_ECHO = 500
+"""Characters of what was sent that an error quotes."""
+MOST_SOURCE = 100 * 2**20
+"""Bytes of an image file; from here on both clients would send it in parts."""
+
+Detail = dict[str, Any]
+
+_IMAGE = ("body", "image_url")
+_KINDS = ["png", "jpeg", "webp", "gif", "bmp", "tiff", "avif"]
+_CONTEXTS: dict[str, Detail] = {
+    "image_too_small": {"min_width": MIN_SIDE, "min_height": MIN_SIDE},
+    "image_too_large": {"max_width": MAX_SIDE, "max_height": MAX_SIDE, "max_pixels": MAX_PIXELS},
+    "unsupported_image_format": {"supported_formats": _KINDS},
+    "file_too_large": {"max_size": MOST_SOURCE},
+}
+# our code → fal's type, for what is wrong with the input; all 422
+_UNPROCESSABLE: dict[str, tuple[str, tuple[str, ...]]] = {
+    **{each: (each, _IMAGE) for each in ("image_load_error", "file_download_error", *_CONTEXTS)},
+    "bad_picture": ("image_load_error", _IMAGE),
+    "bad_settings": ("value_error", ("body",)),
+    "nothing_found": ("no_media_generated", _IMAGE),
+    "useless_draft": ("no_media_generated", ("body",)),
+    "content_policy_violation": ("content_policy_violation", _IMAGE),
+}
+# our code → status and error_type, for what went wrong with the request as such
+_FLAT: dict[str, tuple[int, str]] = {
+    "cancelled": (499, "client_cancelled"),
+    "request_timeout": (504, "request_timeout"),
+    "busy": (429, "too_many_requests"),
+    "shutting_down": (503, "runner_scheduling_failure"),
+    # never 503 for a request that has ended: clients would ask for it again, and it stays so
+    "interrupted": (500, "runner_server_error"),
+}
+# our code → fal's type, for what is wrong behind the door; all 500
+_INTERNAL = {"backend_unavailable": "downstream_service_unavailable"}
+
+
+class FalError(Exception):
+    """An answer that is an error. error_type: of a flat one, where `body["detail"]` is a sentence."""
+
+    def __init__(self, status: int, body: Detail, *, retryable: bool = False) -> None:
+        super().__init__(str(status))
+        self.status = status
+        self.body = body
+        self.retryable = retryable
+
+    @property
+    def error_type(self) -> str:
+        detail = self.body["detail"]
+        return self.body.get("error_type") or (detail[0]["type"] if isinstance(detail, list) and detail else "error")
+
+    @property
+    def sentence(self) -> str:
+        """All that is wrong, for people."""
+        detail = self.body["detail"]
+        return detail if isinstance(detail, str) else " ".join(each["msg"] for each in detail)
+
+    def response(self, headers: Mapping[str, str] | None = None) -> Response:
+        told = {"X-Fal-Retryable": "true" if self.retryable else "false", **(headers or {})}
+        if "error_type" in self.body:
+            told["X-Fal-Error-Type"] = self.body["error_type"]
+        if self.error_type == "request_timeout":
+            told["X-Fal-Request-Timeout-Type"] = "user"  # without it Python's client would try again
+        return json_response(self.body, self.status, told)
+
+
+def flat(status: int, sentence: str, error_type: str | None = None, *, retryable: bool = False) -> FalError:
+    """What is wrong with a request as such."""
+    body = {"detail": sentence} if error_type is None else {"detail": sentence, "error_type": error_type}
+    return FalError(status, body, retryable=retryable)
+
+
+def not_found(what: str) -> FalError:
+    return flat(404, f"{what} not found")
+
+
+def detail(kind: str, sentence: str, loc: Sequence[str | int] = _IMAGE, context: Detail | None = None) -> Detail:
+    """One thing that is wrong with the input."""
+    told: Detail = {"loc": list(loc), "msg": sentence, "type": kind, "url": DOCS + kind}
+    context = context or _CONTEXTS.get(kind)
+    return {**told, "ctx": context} if context else told
+
+
+def unprocessable(details: list[Detail]) -> FalError:
+    return FalError(422, {"detail": details})
+
+
+def of_pydantic(errors: Sequence[Mapping[str, Any]], *, within: tuple[str, ...] = ()) -> list[Detail]:
+    """What pydantic found wrong, under fal's names. within: where the checked value itself lies, such as ("body",)."""
+    return [_of_pydantic(each, within) for each in errors]
+
+
+def _of_pydantic(error: Mapping[str, Any], within: tuple[str, ...]) -> Detail:
+    kind = error["type"]
+    context = {name: value for name, value in error.get("ctx", {}).items() if _is_plain(value)}
+    if kind in ("literal_error", "enum"):
+        kind = "one_of"
+        context = {"expected": [each.strip(" '") for each in error["ctx"]["expected"].replace(" or ", ", ").split(",")]}
+    told = detail(kind, error["msg"], [*within, *error["loc"]], context)
+    given = error.get("input")
+    if _is_plain(given) and len(json.dumps(given)) <= LONGEST_ECHO and kind != "missing":
+        told["input"] = given
+    return told
+
+
+def of_error(error: UnflattenError) -> FalError:
+    """Any of our errors as fal would tell it."""
+    sentence = f"{error.message} {error.hint}".strip()
+    if error.code in _UNPROCESSABLE:
+        kind, loc = _UNPROCESSABLE[error.code]
+        return unprocessable([detail(kind, sentence, loc)])
+    if error.code in _FLAT:
+        status, kind = _FLAT[error.code]
+        return flat(status, sentence, kind, retryable=error.retryable)
+    kind = _INTERNAL.get(error.code, "internal_server_error")
+    return FalError(500, {"detail": [detail(kind, sentence, ["body"])]}, retryable=error.retryable)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON can say it."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, list):
+        return all(_is_plain(each) for each in value)  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, dict):
+        return all(_is_plain(each) for each in value.values())  # pyright: ignore[reportUnknownVariableType]
+    return value is None or isinstance(value, str | int | bool)
+
+
+def json_response(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in ASCII: half a character, which JSON can carry and UTF-8 cannot, may come back in an error."""
+    body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+    return Response(body, status, dict(headers or {}), media_type="application/json")

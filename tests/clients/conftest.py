@@ -1,0 +1,106 @@
+"""The real clients of fal, each in its own process, before one open door; what each could do, as a table at the end."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+
+from trial.door import Door, open_door
+from trial.running import Starter
+
+from tests.clients.driving import ALL, HERE, JAVASCRIPT, Client
+
+_rows = pytest.StashKey[dict[str, dict[str, str]]]()
+
+
+@pytest.fixture(scope="session")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    starter = Starter(tmp_path_factory.mktemp("clients"))
+    yield open_door(starter)
+    starter.stop_all()
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Node with the client's package beside the driver; where they cannot be had the tests say so."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        _do_without("Node and npm are not here.")
+    package = HERE / "node_modules" / "@fal-ai" / "client" / "package.json"
+    wanted = json.loads((HERE / "package.json").read_text())["dependencies"]["@fal-ai/client"]
+    if package.is_file() and json.loads(package.read_text())["version"] == wanted:
+        return
+    got = subprocess.run(
+        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if got.returncode:
+        _do_without(f"npm ci: {got.stderr[-500:]}")
+
+
+def _do_without(why: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def clients(door: Door) -> Iterator[dict[str, Client]]:
+    """Those that have been started."""
+    started: dict[str, Client] = {}
+    yield started
+    for client in started.values():
+        client.close()
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, clients: dict[str, Client], door: Door) -> Client:
+    name: str = request.param
+    if name in JAVASCRIPT:
+        request.getfixturevalue("node")
+    if name not in clients:
+        clients[name] = Client(name, door)
+    return clients[name]
+
+
+# The table
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_rows] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    spec = getattr(item, "callspec", None)
+    if spec is not None and "client" in spec.params and (report.when == "call" or report.outcome != "passed"):
+        row = spec.params.get("row") or item.function.__name__.removeprefix("test_").replace("_", " ")
+        cells = item.config.stash[_rows].setdefault(row, {})
+        column = spec.params["client"]
+        outcome = {"passed": "✓", "failed": "✗", "skipped": "skipped"}[report.outcome]
+        cells[column] = outcome if cells.get(column, "✓") == "✓" else cells[column]
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash[_rows]
+    if not rows:
+        return
+    terminalreporter.section("fal's clients before the door")
+    width = max(map(len, rows)) + 2
+    terminalreporter.line(" " * width + "".join(f"{name:<15}" for name in ALL))
+    for row, cells in rows.items():
+        terminalreporter.line(f"{row:<{width}}" + "".join(f"{cells.get(name, '–'):<15}" for name in ALL))
