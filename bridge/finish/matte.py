@@ -32,7 +32,13 @@ STRETCH = 3.0
 """How far beyond the draft's local range alpha may go, in parts of it: a thin line never reaches 1 in a draft."""
 FREE = (0.85, 0.99)
 """Of what the layers above let through: where less of the pixel is seen it speaks of them, not of this one."""
+GRAIN = 0.12
+"""How much of the projection's deviation is taken for the texture of what lies on either side, and not for alpha."""
+CLEAR, OPAQUE = 5, 250  # of 255
 LEAST_TRUST = 8  # of 255
+DEVIATIONS = 510
+STRAY = 3.0
+"""How much it counts that a pixel's colour lies beside the line from B to F: then it is no mixture of the two."""
 SNAP = (0.01, 0.03)
 
 
@@ -40,8 +46,10 @@ SNAP = (0.01, 0.03)
 class Edges:
     """What is known about a layer's edges, on the working grid, over the layer's own window.
 
-    below: (h, w, C), what lies under the layer, in the document's numbers (float16: float32). guide: (h, w, 3) uint8:
-    trust in the projection, least and greatest alpha. left, top: of the window on the grid; step: as Grid's.
+    below: (h, w, C), what lies under the layer, in the document's numbers (float16: float32). guide: (h, w, 7) uint8:
+    trust in the projection; least and greatest alpha; what trust is made of, the draft's doubt and the projection's,
+    each as a standard deviation, 255 for 0.5; whether the draft is clear, and whether it is opaque, close by. left,
+    top: of the window on the grid; step: as Grid's.
     """
 
     below: Pixels
@@ -75,8 +83,12 @@ def find_edges(plate: Plate, below: Floats, form: Encoding, steepness: Floats | 
     reach = span.astype(np.float32) * STRETCH
     least = (low - reach).clip(0, 255).astype(np.uint8)
     most = (high + reach).clip(0, 255).astype(np.uint8)
-    most[high <= 5] = 0
-    return Edges(_plain(below, form), np.dstack([trust8, least, most]), plate.left, plate.top, step)
+    most[high <= CLEAR] = 0
+    doubts = [np.sqrt(each) * DEVIATIONS for each in (doubt, noise + np.float32(TEXTURE) * unsure)]
+    deviations = (np.rint(each.clip(0, 255)).astype(np.uint8) for each in doubts)
+    ends = ((low <= CLEAR).view(np.uint8) * 255, (high >= OPAQUE).view(np.uint8) * 255)
+    guide = np.dstack([trust8, least, most, *deviations, *ends])
+    return Edges(_plain(below, form), guide, plate.left, plate.top, step)
 
 
 def _variance(colour: Floats) -> Floats:
@@ -129,20 +141,27 @@ def _sharpen(
     at = np.nonzero(guide[..., 0] >= LEAST_TRUST)
     if len(at[0]) == 0:
         return
-    trust, least, most = guide[at].T.astype(np.float32) * np.float32(1 / 255)
-    if free is not None:
-        trust *= smoothstep(free[area][at], *FREE)
+    _, least, most, doubt, unsure, clear, opaque = guide[at].T.astype(np.float32)
     pixels = view[at]
     drafted = pixels[:, -1].astype(np.float32) * np.float32(1 / form.opaque)
     scale = (1 / (form.high - form.low))[:-1]
     under = below[at].astype(np.float32)
     if form.dtype == np.float16:
         under = under * (form.high - form.low)[:-1] + form.low[:-1]
-    across = (pixels[:, :-1] - under) * scale
-    along = (source[at][:, :-1] - under) * scale
-    projected = np.einsum("ij,ij->i", across, along) / np.maximum(np.einsum("ij,ij->i", across, across), 1e-6)
+    across = ((pixels[:, :-1] - under) * scale).T
+    along = ((source[at][:, :-1] - under) * scale).T
+    contrast = (across * across).sum(0)
+    projected = (across * along).sum(0) / np.maximum(contrast, 1e-6)
+    stray = (along * along).sum(0) - projected * projected * contrast
+    weight = doubt * doubt * contrast
+    trust = weight / (weight + unsure * unsure + np.float32(STRAY * DEVIATIONS**2) * np.maximum(stray, 0) + 1e-9)
+    if free is not None:
+        trust *= smoothstep(free[area][at], *FREE)
     alpha = drafted + (projected - drafted) * trust
-    alpha = np.nan_to_num(snapped(np.clip(alpha, least, most)), nan=1.0)
+    spread = unsure * (1 / DEVIATIONS) / np.sqrt(contrast + 1e-6)
+    grain = np.float32(GRAIN / 255) * spread
+    alpha = snapped(np.clip(alpha, least * (1 / 255), most * (1 / 255)), grain * clear, grain * opaque)
+    alpha = np.nan_to_num(alpha, nan=1.0)
     full = alpha * form.opaque
     view[at[0], at[1], -1] = np.rint(full) if form.integer else full
 
@@ -170,7 +189,15 @@ def _window(
     return big[inner], below[inner], (slice(None), columns)
 
 
-def snapped(alpha: Floats) -> Floats:
-    """Alpha that is nearly 0 or 1 made exactly that, without a step; the middle is left alone."""
-    alpha = alpha * smoothstep(alpha, *SNAP)
-    return 1 - (1 - alpha) * smoothstep(1 - alpha, *SNAP)
+def snapped(alpha: Floats, to_clear: Floats | float = 0.0, to_opaque: Floats | float = 0.0) -> Floats:
+    """Alpha that is nearly 0 or 1 made exactly that, without a step; the middle is left alone.
+
+    to_clear, to_opaque: how much further from 0, and from 1, still counts as nearly.
+    """
+    clear = floats(1 - (1 - alpha) * _rise(1 - alpha, to_opaque))
+    return floats(clear * _rise(clear, to_clear))
+
+
+def _rise(values: Floats, further: Floats | float) -> Floats:
+    low, high = SNAP
+    return smoothstep(floats((values - low - further) / (high - low + 2 * further)), 0, 1)

@@ -111,11 +111,11 @@ def _nudged(form: Encoding, guess: NDArray[np.float64], nudge: int) -> Pixels:
 
 def reached(form: Encoding, got: Pixels, goal: Pixels) -> NDArray[np.bool_]:
     """(m,) whether each pixel of `got` (C, m) is that of `goal`: the same, in 32-bit floating point NEAR it."""
-    return _near(form, got, goal).all(0)
+    return np.all(_near(form, got, goal), axis=0)
 
 
 def _near(form: Encoding, got: Pixels, goal: Pixels) -> NDArray[np.bool_]:
     if form.dtype != np.float32:
-        return got == goal
+        return np.equal(got, goal)
     span = np.maximum((form.high - form.low)[:-1, None], np.abs(goal))
-    return np.abs(got - goal) <= NEAR * span
+    return np.less_equal(np.abs(got - goal), NEAR * span)

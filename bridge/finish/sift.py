@@ -32,7 +32,8 @@ MOST_SHIFT = 32 / 255  # models' colours drift by less
 FAR = 64 / 255  # a difference beyond it says no more than this one
 SHOWS_ALL = 0.85
 """Of what other layers show as the picture has it: a whole frame that shows so much of it too is the composite."""
-SURE = 30.0  # pixels' worth of evidence that one layer lies over another
+SURE = 30.0  # pixels, to judge by
+TOLD = 10.0  # pixels' worth of evidence that one layer lies over another
 THERE = 0.1  # alpha
 SCRAMBLED = 0.2
 """Of the picture: where so much of it is shown by some layer, but not by the one on top, there is no order."""
@@ -71,11 +72,11 @@ def sift(draft: Stack, picture: Picture) -> Sifted:
     if not kept:
         raise _useless("Every layer that came back is blank.")
     small = _Small(kept, draft, picture)
-    notes = [_told(blanks, "came back blank and was left out", "came back blank and were left out")] if blanks else []
+    notes = [f"Left out, because blank: {blanks} layer{'s' * (blanks > 1)}."] if blanks else []
     composites = small.composites()
     if composites:
         small = small.without(composites)
-        notes.append("A frame with the whole picture was left out.")
+        notes.append("Left out: a frame with the whole picture in it.")
     elif small.has_picture_for_background():
         raise _useless(
             "The background that came back is the whole picture: nothing was taken out of it, and the other layers "
@@ -83,13 +84,12 @@ def sift(draft: Stack, picture: Picture) -> Sifted:
         )
     order = small.order()
     if order != sorted(order):
-        notes.append("The layers came in another order; they were put as the picture shows them.")
+        notes.append("The layers came in another order than your picture shows, and were put in order.")
     ordered = small.ordered(order)
     ordered.check_worth()
     drift = ordered.drift()
     notes.append(
-        f"The layers as the model made them differed from your picture by {drift:.1f} of 255 on average; now they give it "
-        "back exactly."
+        f"The model’s own layers were {drift:.1f} of 255 off your picture on average; now they give it back exactly."
     )
     return Sifted(replace(draft, layers=_with_kinds(ordered.layers, ordered.is_backed())), False, drift, notes)
 
@@ -132,10 +132,6 @@ def _with_kinds(layers: list[Layer], backed: bool) -> tuple[Layer, ...]:
         else layer
         for index, layer in enumerate(layers)
     )
-
-
-def _told(count: int, one: str, more: str) -> str:
-    return f"One layer {one}." if count == 1 else f"{count} layers {more}."
 
 
 def _useless(message: str) -> UselessDraft:
@@ -276,7 +272,7 @@ class _Small:
         above = np.zeros((count, count), bool)  # above[i, j]: i lies over j, also through others
         for weight, i, j in sorted(pairs, key=lambda pair: -pair[0]):
             upper, lower = (i, j) if evidence[i, j] > 0 else (j, i)
-            if weight < SURE:
+            if weight < TOLD:
                 if self._is_whole(i) == self._is_whole(j):
                     continue
                 upper, lower = (j, i) if self._is_whole(i) else (i, j)
@@ -298,7 +294,7 @@ class _Small:
         """Pixels' worth of evidence that layer i lies over layer j: which of the two ways the picture shows."""
         both = np.minimum(self.alphas[i], self.alphas[j]) > THERE
         rows, columns = np.flatnonzero(both.any(1)), np.flatnonzero(both.any(0))
-        if len(rows) == 0 or np.count_nonzero(both) < SURE:
+        if len(rows) == 0 or np.count_nonzero(both) < TOLD:
             return 0.0
         area = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         as_told, otherwise = self._laid(i, j, area), self._laid(j, i, area)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from krita import Extension, Krita
@@ -13,6 +14,7 @@ from .session import Ending, Outcome, Session, Wishes
 
 _TICK = 10
 _MESSAGE_MILLISECONDS = 5000
+_LINE = 64
 
 
 class Unflatten(Extension):
@@ -81,7 +83,7 @@ class Running:
             self.window.show_outcome(outcome)
         else:
             self.window.dismiss()
-            _tell(self.session.canvas.document, f"{outcome.message} {outcome.hint}".strip())
+            _tell(self.session.canvas.document, outcome.message, *outcome.hint.splitlines())
 
 
 def _main_window() -> Any:
@@ -95,8 +97,10 @@ def _complain(outcome: Outcome) -> None:
     window.show_outcome(outcome)
 
 
-def _tell(document: Any, text: str) -> None:
+def _tell(document: Any, *lines: str) -> None:
     """Float a message over the document's view, or over the active one where that is closed."""
+    # Krita does not wrap it: a long line would go on beyond its window.
+    text = "\n".join(textwrap.fill(line, _LINE) for line in lines if line)
     window = Krita.instance().activeWindow()
     if window is None:
         return
