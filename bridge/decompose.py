@@ -1,7 +1,7 @@
 """The whole journey on one page: a picture, settings and a backend become an exact stack of named layers."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 
@@ -43,8 +43,8 @@ class Report:
     max_error: a channel's largest difference between picture and flattened layers, in the document's own numbers, of
     which `levels` are full range (255, 65535, or 1); exact_share: identical pixels, 0–1. model_drift: how far the
     backend's own layers were from the picture before they were made exact, mean difference 0–255. draft_seconds: in
-    the backend; finish_seconds: until the layers were final; seconds: in all, with the measuring. cost: US dollars. notes:
-    sentences for the user.
+    the backend; finish_seconds: until the layers were final; seconds: in all, with the measuring. cost: US dollars.
+    notes: sentences for the user.
     """
 
     max_error: float
@@ -66,7 +66,7 @@ class Report:
 Step = Progress | Handle | Planned | Finished | Report
 
 
-def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Iterator[Step]:
+def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Generator[Step]:
     """Split `picture` with `backend`, and yield progress, the plan, each finished layer and last the report.
 
     Raises BadPicture, NothingFound, UselessDraft, Cancelled, BackendUnavailable and what the backend raises; nothing is

@@ -15,6 +15,7 @@ class _Item(NamedTuple):
     content: str | LayerReady
     job: str = ""
     passing: bool = False
+    end: bool = False
 
 
 class Outbox:
@@ -37,6 +38,14 @@ class Outbox:
 
     def put_layer(self, job: str, layer: LayerReady) -> None:
         self._put(_Item(layer, job))
+
+    def put_end(self, job: str, text: str) -> None:
+        """The last that is told of a job that ended well."""
+        self._put(_Item(text, job, end=True))
+
+    def unsent_ends(self) -> list[str]:
+        """Jobs that ended well whose client was not told so."""
+        return [item.job for item in self._items if item.end]
 
     def _put(self, item: _Item) -> None:
         self._items.append(item)

@@ -85,6 +85,8 @@ class Session:
             pass
         finally:
             self._runner.leave(self._hear)
+            for job in self.outbox.unsent_ends():
+                self._runner.lost(job)
             await self._drop_upload()
             for task in (sending, *self._tasks):
                 task.cancel()
@@ -184,6 +186,7 @@ class Session:
         self._skipping = True
         asked = request.read_decompose(message)
         self._runner.check_open(asked.entry.id)
+        self._runner.choose(asked.entry)
         try:
             self._upload = Upload(asked.entry, asked.chunks, self._runner.spool)
         except FileExistsError:
@@ -234,7 +237,7 @@ class Session:
             case LayerReady():
                 self.outbox.put_layer(job, event)
             case Done(report):
-                self.outbox.put(protocol.encode("done", job=job, report=report))
+                self.outbox.put_end(job, protocol.encode("done", job=job, report=report))
             case Failed(error):
                 self._tell_error(error, job)
 

@@ -228,10 +228,9 @@ class Job:
                 self._waits = asyncio.get_running_loop().call_later(QUEUED_AFTER, self._tell_queued)
             return
         if not self._begun:
-            waited = self._waits is not None and self._waits.when() <= asyncio.get_running_loop().time()
             self._hear_no_more()
             self._begun = True
-            self._talk.tell(Progress(logs.STAGE, 0, 1) if waited else Paced(logs.STAGE, 0, 1, "started"))
+            self._talk.tell(Paced(logs.STAGE, 0, 1, "started"))
         for progress in filter(None, map(logs.read, status.logs)):
             self._talk.tell(progress)
 

@@ -185,7 +185,7 @@ def test_a_wait_in_the_queue_is_told_apart_from_a_mere_passing_through(
     before.start()
     while not fal.orders:
         time.sleep(0.01)
-    assert draft().paces == ["queued"]
+    assert draft().paces == ["queued", "started"]
     before.join()
     assert paces == ["started"]
 
