@@ -8,19 +8,21 @@ Pace = Literal["started", "queued", "refused"]
 FIRST = 2
 MOST = 64
 SPARE = 2
-"""Pictures beyond those at work that wait at the service, so that it has the next one at hand."""
+"""The fewest that wait at the service beside those at work. As many again wait where more are at work: they end in
+bursts, and what has to be sent first would leave the service idle."""
 
 
 class Lanes:
     """Lanes are taken and left by threads. `limit` grows with every start while nothing waits or is refused: doubling
-    with each round. From the first wait or refusal on it is what the service has shown to take, and one more is tried
-    each time as many as there are lanes have started without a wait."""
+    with each round. From the first wait or refusal on it is what the service has shown to take; one more is tried each
+    time as many as there are lanes have started without a wait."""
 
     def __init__(self) -> None:
         self.limit = FIRST
         self._changed = threading.Condition()
         self._lanes: set[Lane] = set()
         self._settled = False
+        self._ceiling = MOST
         self._calm = 0
 
     def take(self, patience: float) -> "Lane | None":
@@ -48,9 +50,11 @@ class Lanes:
                 case "started":
                     self._calm = 0
                 case "queued" if self._count("started"):  # else it has begun with none: a slow morning tells nothing
-                    self._settle(self._count("started") + SPARE)
+                    at_work = self._count("started")
+                    self._settle(at_work + max(SPARE, at_work))
                 case "refused":
-                    self._settle(self._count("started") + self._count("queued"))
+                    self._ceiling = max(1, min(self.limit, self._count("started") + self._count("queued")))
+                    self._settle(self._ceiling)
                 case _:
                     pass
             self._changed.notify_all()
@@ -60,11 +64,12 @@ class Lanes:
         if not self._settled or self._calm >= self.limit:
             self._calm = 0
             self.limit = min(self.limit + 1, MOST)
+            self._ceiling = max(self._ceiling, self.limit)
 
-    def _settle(self, taken: int) -> None:
+    def _settle(self, limit: int) -> None:
         self._settled = True
         self._calm = 0
-        self.limit = min(self.limit, max(1, taken))
+        self.limit = min(limit, self._ceiling)
 
     def _count(self, pace: Pace) -> int:
         return sum(lane.pace == pace for lane in self._lanes)

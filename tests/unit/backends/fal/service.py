@@ -189,15 +189,17 @@ class Fal:
 
     async def _work(self, order: Order, base: str) -> None:
         try:
+            ended = asyncio.get_running_loop().time() + self.seconds
             order.logs.append("  0%|          | 0/2 [00:00<?, ?it/s]")
-            await asyncio.sleep(self.seconds / 2)
+            answer = None if self.fails is not None else await self._split(order, base)
+            await asyncio.sleep(ended - asyncio.get_running_loop().time() - self.seconds / 2)
             order.logs.append(" 50%|█████     | 1/2 [00:01<00:01]")
             order.move(order.state)
-            await asyncio.sleep(self.seconds / 2)
+            await asyncio.sleep(ended - asyncio.get_running_loop().time())
             if self.fails is not None:
                 order.code, order.answer, order.error_type = self.fails.status, self.fails, self.fails_as
             else:
-                order.answer = self.shape(await self._split(order, base))
+                order.answer = self.shape(answer or {})
         finally:
             order.ended = time.time()
             self._running -= 1
