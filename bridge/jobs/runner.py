@@ -143,11 +143,13 @@ class Runner:
                 job.listeners.remove(listener)
                 self._expect_someone(job)
 
-    def lost(self, job_id: str) -> None:
-        """A job's client left before it was sent all of the result."""
+    def delivered(self, job_id: str) -> None:
+        """A client has been sent all of a job's result: who asks for the same again wants another."""
         entry = self._journal.get(job_id)
-        if entry is not None and entry.delivered:
-            self._deliver(entry, delivered=False)
+        if entry is not None and not entry.delivered:
+            entry.delivered = True
+            with suppress(OutOfSpace):  # then it is merely served once more
+                self._journal.write(entry)
 
     async def backends(self) -> list[dict[str, Any]]:
         return (await self.workshop.ask("backends"))["backends"]
@@ -287,13 +289,7 @@ class Runner:
         for index in range(len(entry.layers)):
             job.tell(self._layer(entry, index))
         self._end(job, State.DONE)
-        self._deliver(other)
         return True
-
-    def _deliver(self, entry: Entry, *, delivered: bool = True) -> None:
-        entry.delivered = delivered
-        with suppress(OutOfSpace):  # then it is merely served once more
-            self._journal.write(entry)
 
     # What the worker tells
 
@@ -344,7 +340,6 @@ class Runner:
         """Write down how a job ended, then tell it. What is of no more use is erased first, which may make the room."""
         entry = job.entry
         entry.state, entry.error, entry.ended = state, error, time.time()
-        entry.delivered = state is State.DONE and bool(job.listeners)
         if state is not State.DONE:
             entry.report = None
             self.spool.erase(entry.id)
@@ -424,8 +419,6 @@ class Runner:
             if index not in have:
                 listener(job_id, self._layer(entry, index))
         listener(job_id, Done(entry.report or {}))
-        if not entry.delivered:
-            self._deliver(entry)
 
 
 def _ending(job: _Job, error: Exception) -> tuple[State, UnflattenError]:

@@ -3,6 +3,7 @@
 import asyncio
 import mmap
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from starlette.websockets import WebSocket
@@ -21,7 +22,9 @@ class _Item(NamedTuple):
 class Outbox:
     """Only names of layer files wait here, never their pixels: a slow client costs no memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, delivered: Callable[[str], None]) -> None:
+        """delivered: called with a job's id when its client has been sent the last of it."""
+        self._delivered = delivered
         self._items: deque[_Item] = deque()
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
@@ -43,10 +46,6 @@ class Outbox:
         """The last that is told of a job that ended well."""
         self._put(_Item(text, job, end=True))
 
-    def unsent_ends(self) -> list[str]:
-        """Jobs that ended well whose client was not told so."""
-        return [item.job for item in self._items if item.end]
-
     def _put(self, item: _Item) -> None:
         self._items.append(item)
         self._empty.clear()
@@ -67,6 +66,8 @@ class Outbox:
                 item = self._items.popleft()
                 if isinstance(item.content, str):
                     await socket.send_text(item.content)
+                    if item.end:
+                        self._delivered(item.job)
                 else:
                     await _send_layer(socket, item.job, item.content)
         finally:

@@ -65,7 +65,7 @@ class Session:
     """One client: what it sends is read here, what it is told goes through its outbox."""
 
     def __init__(self, socket: WebSocket, runner: Runner, number: int) -> None:
-        self.outbox = Outbox()
+        self.outbox = Outbox(runner.delivered)
         self._socket = socket
         self._runner = runner
         self._number = number
@@ -85,8 +85,6 @@ class Session:
             pass
         finally:
             self._runner.leave(self._hear)
-            for job in self.outbox.unsent_ends():
-                self._runner.lost(job)
             await self._drop_upload()
             for task in (sending, *self._tasks):
                 task.cancel()
