@@ -2,8 +2,10 @@
 
 import asyncio
 import functools
+import importlib.util
 import socket
 import ssl
+import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
@@ -18,6 +20,10 @@ MOST_REDIRECTS = 5
 CONNECT_PATIENCE = 10.0
 STALL_PATIENCE = 30.0
 """Seconds without a byte."""
+if importlib.util.find_spec("sniffio") is None:
+    # httpcore tries to import it for each lock that it makes, some sixty times a job, and what is not there is looked
+    # for in every folder anew: that was a fifth of a job's processor time.
+    sys.modules.setdefault("sniffio", None)  # pyright: ignore[reportArgumentType]
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 

@@ -6,6 +6,8 @@ a time), --key KEY and --begun FILE (a line “id seed” for each request that 
 """
 
 import argparse
+import asyncio
+import io
 import json
 import os
 import random
@@ -36,6 +38,7 @@ from tests.unit.backends.fal.service import ENDPOINT, KEY  # noqa: E402
 SECONDS, AT_ONCE, PICTURES = 2.0, 10, 50
 WIDTH, HEIGHT, LAYERS = 512, 384, 4
 MB = 2**20
+NAMES = {"ours": "ours", "async": "fal_client, AsyncClient", "sync": "fal_client, SyncClient"}
 
 
 def picture(seed: int) -> np.ndarray:
@@ -96,8 +99,8 @@ def wait_for(reached: Callable[[], None]) -> None:
 
 
 def overhead(server: Server, jobs: int, folder: Path) -> None:
-    """Both sides in processes of their own, by turns; per job the median, of the memory the peak."""
-    sides: dict[str, list[dict[str, Any]]] = {"ours": [], "fal_client": []}
+    """Each side in processes of its own, by turns; per job the median, of the memory the peak."""
+    sides: dict[str, list[dict[str, Any]]] = {"ours": [], "async": [], "sync": []}
     for number in range(3):
         for side, told in sides.items():
             words = [__file__, "--side", side, "--quick", server.url, "--jobs", str(jobs), "--key", server.key]
@@ -108,19 +111,24 @@ def overhead(server: Server, jobs: int, folder: Path) -> None:
         seconds = [each for run in told for each in run["seconds"]]
         cpu = [each for run in told for each in run["cpu"]]
         print(
-            f"    {side:10}  {statistics.median(seconds) * 1000:6.1f} ms a job (median), "
-            f"{statistics.fmean(cpu) * 1000:5.1f} ms of processor, memory grows by "
-            f"{statistics.median(run['grown'] for run in told) / MB:5.1f} MB to "
-            f"{statistics.median(run['peak'] for run in told) / MB:5.1f} MB"
+            f"    {NAMES[side]:24}  {statistics.median(seconds) * 1000:6.1f} ms a job (median), "
+            f"{statistics.median(cpu) * 1000:5.1f} ms of processor; memory grows by "
+            f"{statistics.median(run['loaded'] for run in told) / MB:4.1f} MB when it is loaded and "
+            f"{statistics.median(run['grown'] for run in told) / MB:4.1f} MB at most for its jobs"
         )
 
 
 def one_side(side: str, server: Server, jobs: int) -> None:
-    """Run the jobs of one side; print what each took. Both have the libraries for pictures loaded beforehand."""
+    """Run the jobs of one side; print what each took. All have loaded beforehand what the bridge's worker has loaded
+    before it knows who splits: the libraries for pictures, and the settings."""
+    import bridge.picture
+    import bridge.settings  # noqa: F401
+
     shown = [cv2.cvtColor(picture(number), cv2.COLOR_RGB2RGBA) for number in range(jobs + 2)]
     cv2.imencode(".png", shown[0])
     before = psutil.Process().memory_info().rss
-    run = {"ours": our_side, "fal_client": their_side}[side](server)
+    run = {"ours": our_side, "sync": their_side, "async": their_async_side}[side](server)
+    loaded = psutil.Process().memory_info().rss
     seconds, cpu = [], []
     for number, pixels in enumerate(shown):
         began, busy = time.perf_counter(), time.process_time()
@@ -128,7 +136,7 @@ def one_side(side: str, server: Server, jobs: int) -> None:
         seconds.append(time.perf_counter() - began)
         cpu.append(time.process_time() - busy)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"seconds": seconds[2:], "cpu": cpu[2:], "grown": peak - before, "peak": peak}))
+    print(json.dumps({"seconds": seconds[2:], "cpu": cpu[2:], "loaded": loaded - before, "grown": peak - loaded}))
 
 
 def our_side(_: Server) -> Callable[[np.ndarray, int], int]:
@@ -148,31 +156,60 @@ def our_side(_: Server) -> Callable[[np.ndarray, int], int]:
 
 def their_side(server: Server) -> Callable[[np.ndarray, int], int]:
     """The same calls: upload by initiate and PUT, submit, status with logs until it is complete, result, downloads."""
-    import io
-
-    import fal_client
-    from fal_client import client as inner
-
-    # it knows only https: the constants are what stands between it and the same plain socket that we have
-    inner.QUEUE_URL_FORMAT, inner.REST_URL = f"{server.url}/queue/", f"{server.url}/rest"
-    client = fal_client.SyncClient(key=server.key)
+    client = pointed_at(server).SyncClient(key=server.key)
     downloads = httpx.Client()
 
     def run(pixels: np.ndarray, number: int) -> int:
-        whole, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
-        assert whole
-        url = client.upload(data.tobytes(), "image/png", "picture.png", repository="fal")
-        seed = random.randrange(2**31)
-        arguments = {"image_url": url, "num_layers": LAYERS, "seed": seed, "enable_safety_checker": False}
-        handle = client.submit(ENDPOINT, arguments)
+        url = client.upload(packed(pixels), "image/png", "picture.png", repository="fal")
+        handle = client.submit(ENDPOINT, arguments(url))
         for _ in handle.iter_events(with_logs=True):
             pass
-        layers = []
-        for image in handle.get()["images"]:
-            layers.append(np.array(Image.open(io.BytesIO(downloads.get(image["url"]).content)).convert("RGBA")))
-        return len(layers)
+        return len([opened(downloads.get(image["url"]).content) for image in handle.get()["images"]])
 
     return run
+
+
+def their_async_side(server: Server) -> Callable[[np.ndarray, int], int]:
+    """The same with its asyncio client, and the downloads beside each other."""
+    client = pointed_at(server).AsyncClient(key=server.key)
+    downloads = httpx.AsyncClient()
+    loop = asyncio.new_event_loop()
+
+    async def fetched(url: str) -> np.ndarray:
+        return opened((await downloads.get(url)).content)
+
+    async def one(pixels: np.ndarray) -> int:
+        url = await client.upload(packed(pixels), "image/png", "picture.png", repository="fal")
+        handle = await client.submit(ENDPOINT, arguments(url))
+        async for _ in handle.iter_events(with_logs=True):
+            pass
+        return len(await asyncio.gather(*(fetched(image["url"]) for image in (await handle.get())["images"])))
+
+    return lambda pixels, number: loop.run_until_complete(one(pixels))
+
+
+def pointed_at(server: Server) -> Any:
+    """fal_client, which knows only https, pointed at the same plain socket that we have."""
+    import fal_client
+    from fal_client import client
+
+    client.QUEUE_URL_FORMAT, client.REST_URL = f"{server.url}/queue/", f"{server.url}/rest"
+    return fal_client
+
+
+def packed(pixels: np.ndarray) -> bytes:
+    whole, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    assert whole
+    return data.tobytes()
+
+
+def opened(data: bytes) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(data)).convert("RGBA"))
+
+
+def arguments(url: str) -> dict[str, Any]:
+    seed = random.randrange(2**31)
+    return {"image_url": url, "num_layers": LAYERS, "seed": seed, "enable_safety_checker": False}
 
 
 # (b) A batch
@@ -255,7 +292,7 @@ def main() -> None:
     parser.add_argument("--paced", help="URL of a server that takes 2 s a job, 10 at a time")
     parser.add_argument("--key", default=KEY)
     parser.add_argument("--begun", type=Path)
-    parser.add_argument("--side", choices=["ours", "fal_client"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=list(NAMES), help=argparse.SUPPRESS)
     parser.add_argument("--part", choices=["layers", "saved"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()

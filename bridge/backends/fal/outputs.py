@@ -81,7 +81,7 @@ async def _image(url: str, wire: Wire) -> Pixels:
     for attempt in range(1, TRIES + 1):
         try:
             data = _inline(url) if url.startswith("data:") else await _fetched(url, wire)
-            return await asyncio.to_thread(decode, data)
+            return decode(data)
         except _NoImage:
             if url.startswith("data:") or attempt >= 3:
                 raise troubles.bad_result("holds a layer that is no picture") from None
