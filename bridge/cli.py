@@ -1,4 +1,4 @@
-"""The command line: unflatten split | batch | serve | stop | status | doctor | fal-env."""
+"""The command line: unflatten split | batch | serve | stop | status | doctor | set | key | fal-env."""
 
 import json
 import os
@@ -24,6 +24,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+key_app = typer.Typer(help="Keys of remote services, in the system's keyring.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+
+Service = Annotated[str, typer.Argument(help="Whose key.", metavar="SERVICE")]
 Layers = Annotated[str, typer.Option(help="“auto”, or the most layers wanted: 1 to 10.", metavar="auto|N")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same layers.", min=0, max=2**31 - 1)]
 Backend = Annotated[str | None, typer.Option(help="Who splits; “unflatten doctor” lists them.", metavar="NAME")]
@@ -47,8 +51,9 @@ def split(
 ) -> None:
     """Split one picture into its layers."""
     from bridge.command.interrupt import asked_to_stop
+    from bridge.command.price import told as price_told
     from bridge.command.show import split_progress
-    from bridge.command.split import Order
+    from bridge.command.split import Order, submission_of
     from bridge.command.split import split as split_one
     from bridge.files.save import check_sheet, check_target, format_of
 
@@ -58,8 +63,11 @@ def split(
     if sheet:
         check_sheet(sheet, picture, target, force=force)
     order = Order(picture, target, kind, _settings(layers, seed), backend, sheet)
+    submission = submission_of(order)
+    if submission is not None:
+        print(price_told(backend, order.settings), file=sys.stderr)
     with asked_to_stop() as asked, split_progress(picture.name) as progress:
-        outcome = split_one(order, progress, asked)
+        outcome = split_one(order, progress, asked, submission=submission)
     if as_json:
         _print_json(
             {"picture": str(picture), "output": output, "layers": outcome.layers, "report": outcome.report.as_dict()}
@@ -67,7 +75,8 @@ def split(
         return
     for layer in reversed(outcome.layers):
         print(f"  {layer['name']}")
-    print(f"{len(outcome.layers)} layers, top to bottom, saved in {output} ({outcome.report.seconds:.1f} s).")
+    cost = f", ${outcome.report.cost:.2f}" if outcome.report.cost else ""
+    print(f"{len(outcome.layers)} layers, top to bottom, saved in {output} ({outcome.report.seconds:.1f} s{cost}).")
     for note in outcome.report.notes:
         print(note)
 
@@ -85,13 +94,17 @@ def batch(
     """Split many pictures. Run again, it goes on where it stopped; the exit code is 1 if any picture failed."""
     from bridge.command.batch import Batch, pictures_in, run_batch
     from bridge.command.interrupt import asked_to_stop
+    from bridge.command.price import told as price_told
     from bridge.command.show import BatchView
 
     if format not in ("ora", "psd", "png"):
         raise BadSettings(f"There is no format “{format}”.", "Choose ora, psd or png.")
     wanted = Batch(output, format, _settings(layers, seed), backend, workers)
     found = pictures_in(pictures, output)
+    price = price_told(backend, wanted.settings, len(found))
     _make_folder(output)
+    if price:
+        print(price, file=sys.stderr)
     with asked_to_stop() as asked, BatchView(len(found)) as view:
         for result in run_batch(found, wanted, view.progress, asked):
             view.show(result)
@@ -152,6 +165,59 @@ def status(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command("set")
+def set_preference(
+    name: Annotated[str | None, typer.Argument(help="What to set; without it, all are listed.")] = None,
+    value: Annotated[str | None, typer.Argument(help="What it shall be; “” sets it back.")] = None,
+) -> None:
+    """Decide something for this computer: “set remote-allowed yes”, “set backend NAME”. Alone, it lists what is set."""
+    from bridge import preferences
+
+    if name is None:
+        told = preferences.read()
+    elif value is None:
+        raise BadSettings(f"It is not said what “{name}” shall be.", f"Write “unflatten set {name} VALUE”.")
+    else:
+        if name == "backend":
+            _check_backend(value)
+        told = preferences.change(name, value)
+    for each, now in told.named().items():
+        if name in (None, each):
+            print(f"{each} {_worded(now)}")
+
+
+@key_app.command("set")
+def set_key(service: Service) -> None:
+    """Keep a key: typed without being shown, or read from a pipe."""
+    from getpass import getpass
+
+    from bridge import keys
+
+    keys.check_service(service)
+    keys.keep(service, getpass(f"Key for {service}: ") if sys.stdin.isatty() else sys.stdin.readline())
+    print(f"The key for {service} is in the keyring.")
+
+
+@key_app.command("forget")
+def forget_key(service: Service) -> None:
+    """Take a key out of the keyring."""
+    from bridge import keys
+
+    gone = keys.forget(keys.check_service(service))
+    print(f"The key for {service} is forgotten." if gone else f"There was no key for {service} in the keyring.")
+
+
+@key_app.command("show")
+def show_key(service: Service) -> None:
+    """Say whether there is a key, and where; never the key itself. The exit code is 1 if there is none."""
+    from bridge import keys
+
+    key = keys.find(keys.check_service(service))
+    print(f"There is a key for {service} {key.where}." if key else f"There is no key for {service}.")
+    if key is None:
+        raise typer.Exit(1)
+
+
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what is installed, what is missing, and where things are."""
@@ -206,7 +272,7 @@ def main() -> None:
     try:
         app()
     except Cancelled as problem:
-        print(problem.message, file=sys.stderr)
+        print(f"{problem.message} {problem.hint}".strip(), file=sys.stderr)
         sys.exit(INTERRUPTED)
     except UnflattenError as problem:
         if "--json" in sys.argv:
@@ -235,6 +301,19 @@ def _settings(layers: str, seed: int | None) -> Any:
         raise BadSettings(
             f"“--layers {layers}” is not a number of layers.", "Use auto, or a number from 1 to 10."
         ) from None
+
+
+def _check_backend(name: str) -> None:
+    from bridge.backends import base
+
+    if name not in base.names():
+        raise BadSettings(f"There is no backend named “{name}”.", f"Choose one of: {', '.join(base.names())}.")
+
+
+def _worded(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) or "–"
 
 
 def _make_folder(folder: Path) -> None:

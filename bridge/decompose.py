@@ -1,7 +1,8 @@
 """The whole journey on one page: a picture, settings and a backend become an exact stack of named layers."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -42,8 +43,8 @@ class Report:
     max_error: a channel's largest difference between picture and flattened layers, in the document's own numbers, of
     which `levels` are full range (255, 65535, or 1); exact_share: identical pixels, 0–1. model_drift: how far the
     backend's own layers were from the picture before they were made exact, mean difference 0–255. draft_seconds: in
-    the backend; finish_seconds: until the layers were final; seconds: in all, with the measuring. notes: sentences for
-    the user.
+    the backend; finish_seconds: until the layers were final; seconds: in all, with the measuring. cost: US dollars.
+    notes: sentences for the user.
     """
 
     max_error: float
@@ -65,7 +66,7 @@ class Report:
 Step = Progress | Handle | Planned | Finished | Report
 
 
-def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Iterator[Step]:
+def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Generator[Step]:
     """Split `picture` with `backend`, and yield progress, the plan, each finished layer and last the report.
 
     Raises BadPicture, NothingFound, UselessDraft, Cancelled, BackendUnavailable and what the backend raises; nothing is
@@ -77,12 +78,14 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
         raise BadPicture("The picture is fully transparent.", "Paint or open something, or select another document.")
     began = time.monotonic()
     drafts: list[DraftLayer] = []
-    for event in backend.draft(picture, settings, job):
-        if isinstance(event, DraftLayer):
-            drafts.append(event)
-        else:
-            yield event
-        job.checkpoint()
+    with closing(backend.draft(picture, settings, job)) as draft:  # a remote one has someone to tell when it is cut off
+        for event in draft:
+            if isinstance(event, DraftLayer):
+                drafts.append(event)
+            else:
+                yield event
+            if not isinstance(event, Handle):  # one handed over on the way out is followed by what there is to say
+                job.checkpoint()
     drafted = time.monotonic()
 
     yield Progress("Making the layers exact", 0, 1)
@@ -111,6 +114,7 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
         draft_seconds=round(drafted - began, 3),
         finish_seconds=round(finished - drafted, 3),
         layers=len(stack.layers),
+        cost=job.cost,
         notes=job.notes + sifted.notes,
     )
 

@@ -1,12 +1,13 @@
 """What a backend is, what it hands back, and the registry: a new backend is one file and one line here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from bridge.errors import BackendUnavailable, Cancelled
 from bridge.picture import Layer, Picture
+from bridge.preferences import DEFAULT_BACKEND
 from bridge.settings import Settings
 
 
@@ -20,8 +21,21 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Paced(Progress):
+    """Progress that also tells how busy a remote service is, so that a batch can send as much as is taken.
+
+    started: it took the picture on at once; queued: it lets it wait; refused: it takes none for now.
+    """
+
+    pace: Literal["started", "queued", "refused"] = "started"
+
+
+@dataclass(frozen=True)
 class Handle:
-    """What a remote service calls the job: written to the journal before anyone waits on it."""
+    """What a remote service calls the job: written down, to survive a crash, before anyone waits on it.
+
+    Empty where the service holds nothing of the job any more: it may be sent anew.
+    """
 
     text: str
 
@@ -67,13 +81,21 @@ class Estimate:
 
 @dataclass
 class JobContext:
-    """What a running backend may ask: has the user cancelled, and which seed to use."""
+    """What a running backend may ask: has the user cancelled, and which seed to use.
+
+    handle: the last one that this job was given before a crash or a restart. others: the handles of other jobs.
+    spare_begun: what the service is at work on goes on when the job is cancelled; it will be taken up again.
+    """
 
     seed: int
     cancelled: Callable[[], bool] = field(default=lambda: False)
     handle: str | None = None
+    others: tuple[str, ...] = ()
+    spare_begun: bool = False
     notes: list[str] = field(default_factory=list)
     """Sentences for the report ("The time budget ran out: 2 objects were left in the background.")."""
+    cost: float = 0.0
+    """US dollars that the job has cost, for the report."""
 
     def checkpoint(self) -> None:
         """Raise Cancelled when the user has cancelled. Called at least once a second of work."""
@@ -88,13 +110,27 @@ class Backend(Protocol):
 
     def estimate(self, width: int, height: int, settings: Settings) -> Estimate: ...
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]: ...
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Generator[Event]: ...
 
 
-DEFAULT = "builtin"
+@runtime_checkable
+class Remote(Protocol):
+    """What a backend that sends pictures away can do besides, so that many wait there and few in this memory."""
+
+    def pack(self, picture: Picture) -> bytes:
+        """What is sent of the picture."""
+        ...
+
+    def send(self, packed: bytes, settings: Settings, job: JobContext) -> Generator[Progress | Handle]:
+        """Send it and wait until the service has split it; its last handle lets `draft` fetch the layers."""
+        ...
+
+
+DEFAULT = DEFAULT_BACKEND
 
 _REGISTRY: dict[str, str] = {
     "builtin": "bridge.backends.builtin.backend:Builtin",
+    "fal": "bridge.backends.fal.backend:Fal",
 }
 
 

@@ -10,12 +10,17 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from bridge.command.crew import OnProgress, work_through, worker_count
+from bridge.backends.base import Remote
+from bridge.command import crew, remote
+from bridge.command.crew import OnProgress, worker_count
 from bridge.command.ledger import Done, Ledger, digest
 from bridge.command.split import Order, Outcome
+from bridge.command.submitted import Submission
 from bridge.errors import BadPicture, UnflattenError
 from bridge.files.load import ENDINGS
 from bridge.files.save import CannotSave, Format
+from bridge.jobs.local import chosen, load_able
+from bridge.preferences import DEFAULT_BACKEND
 from bridge.settings import Settings
 
 LOCK = ".unflatten-batch.lock"
@@ -87,13 +92,25 @@ def run_batch(
                 orders[order] = wanted
         # Written before the work: what a crash leaves is then known to be ours, and made anew.
         ledger.write({order.target.name: wanted for order, wanted in orders.items()})
-        workers = batch.workers or worker_count(len(orders), os.cpu_count() or 1, psutil.virtual_memory().available)
-        for order, outcome in work_through(orders, workers, on_progress, cancelled):
+        for order, outcome in _work_through(orders, batch, on_progress, cancelled):
             if isinstance(outcome, UnflattenError):
                 yield Result(order.source, order.target, problem=outcome)
             else:
                 ledger.write({order.target.name: replace(orders[order], result=digest(order.target))})
                 yield Result(order.source, order.target, outcome)
+
+
+def _work_through(
+    orders: dict[Order, Done], batch: Batch, on_progress: OnProgress, cancelled: Callable[[], bool]
+) -> Iterator[tuple[Order, crew.Result]]:
+    name = chosen(batch.backend)
+    backend = load_able(name) if orders and name != DEFAULT_BACKEND else None
+    if isinstance(backend, Remote):
+        how = f"{name} {batch.settings.model_dump_json()}"
+        sent = [(order, Submission(wanted.picture, how, order.target)) for order, wanted in orders.items()]
+        return remote.work_through(sent, backend, on_progress, cancelled)
+    workers = batch.workers or worker_count(len(orders), os.cpu_count() or 1, psutil.virtual_memory().available)
+    return crew.work_through(orders, workers, on_progress, cancelled)
 
 
 @contextmanager
@@ -114,7 +131,8 @@ def _alone(folder: Path) -> Generator[None]:
 
 
 def _how(batch: Batch) -> str:
-    return f"{batch.kind} {batch.backend or ''} {batch.settings.model_dump_json()}"
+    backend = batch.backend or chosen()
+    return f"{batch.kind} {backend if backend != DEFAULT_BACKEND else ''} {batch.settings.model_dump_json()}"
 
 
 def _not_ours(target: Path) -> CannotSave:

@@ -67,9 +67,10 @@ class BatchView:
         elif result.outcome is None:
             self._say("skipped", f"{result.source.name}: done before.")
         else:
-            seconds = round(result.outcome.report.seconds, 1)
+            report = result.outcome.report
+            took = f"{round(report.seconds, 1)} s" + (f", ${report.cost:.2f}" if report.cost else "")
             self._say(
-                "split", f"{result.source.name}: {len(result.outcome.layers)} layers in {result.target} ({seconds} s)."
+                "split", f"{result.source.name}: {len(result.outcome.layers)} layers in {result.target} ({took})."
             )
         self._bars.advance(self._whole)
 

@@ -189,6 +189,14 @@ class Journal:
         """Jobs that have ended, oldest first."""
         return self._rows(f"WHERE state IN ({', '.join('?' * len(ENDED))}) ORDER BY ended", *ENDED)
 
+    def same(self, digest: str) -> list[Entry]:
+        """Jobs that ask for the same, the latest first; none for an empty digest."""
+        return self._rows("WHERE digest = ? ORDER BY created DESC", digest) if digest else []
+
+    def handles(self, job: str) -> list[str]:
+        """What remote services call the other jobs."""
+        return [row[0] for row in self._db.execute("SELECT handle FROM job WHERE handle <> '' AND id <> ?", (job,))]
+
     def count_kept(self) -> int:
         """How many jobs have a result that can be fetched."""
         return self._db.execute("SELECT COUNT(*) FROM job WHERE state = ?", (State.DONE,)).fetchone()[0]

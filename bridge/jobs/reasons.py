@@ -55,6 +55,17 @@ class CutOff(UnflattenError):
         )
 
 
+class GoesOn(CutOff):
+    """The same, of a job that a remote service has: the next bridge takes it up."""
+
+    def __init__(self) -> None:
+        UnflattenError.__init__(
+            self,
+            "The bridge was stopped while the picture was being split elsewhere; that goes on.",
+            "Start again with the same picture and settings: it is taken up where it is, and not paid for twice.",
+        )
+
+
 class Abandoned(Cancelled):
     """The job's client left and did not come back in time."""
 

@@ -8,11 +8,22 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge import preferences
 from bridge.errors import Cancelled, OutOfSpace, UnflattenError
+from bridge.jobs import twins
 from bridge.jobs.events import Done, Event, Failed, LayerReady, Listener, Progressed, Stacked
 from bridge.jobs.journal import Entry, Journal, Outline, State
 from bridge.jobs.queue import Queue
-from bridge.jobs.reasons import Abandoned, Busy, CutOff, DuplicateJob, LayersGone, ShuttingDown, UnknownJob
+from bridge.jobs.reasons import (
+    Abandoned,
+    Busy,
+    CutOff,
+    DuplicateJob,
+    GoesOn,
+    LayersGone,
+    ShuttingDown,
+    UnknownJob,
+)
 from bridge.jobs.spool import Spool, out_of_space
 from bridge.jobs.workshop import Workshop
 
@@ -38,7 +49,8 @@ def _no_listeners() -> list[Listener]:
 class _Job:
     """A job that has not ended.
 
-    ready: layers whose files are whole; leaving: runs out once nobody listens; bringing: until its picture is here.
+    ready: layers whose files are whole; leaving: runs out once nobody listens; bringing: until its picture is here;
+    meets: one that was under way already when this one came, and was asked for the same.
     """
 
     entry: Entry
@@ -50,6 +62,7 @@ class _Job:
     interrupted: bool = False
     leaving: asyncio.TimerHandle | None = None
     bringing: asyncio.Task[None] | None = None
+    meets: str | None = None
 
     def tell(self, event: Event) -> None:
         for listener in list(self.listeners):
@@ -88,11 +101,17 @@ class Runner:
         if len(self._jobs) - int(self._running is not None) >= MOST_WAITING:
             raise Busy(MOST_WAITING)
 
+    def choose(self, entry: Entry) -> None:
+        """Settle who splits where the client names nobody: what is preferred now, whatever is when it runs."""
+        entry.backend = entry.backend or preferences.read().backend
+
     def submit(self, entry: Entry, client: Hashable, listener: Listener) -> int:
         """Take in a job whose picture lies whole in the spool, and write it down; how many go first."""
         self.check_open(entry.id)
         self._journal.add(entry)
         job = _Job(entry, client, [listener])
+        if entry.digest:
+            job.meets = next((other.entry.id for other in self._equals(entry)), None)
         self._enqueue(job)
         return self._position(entry.id)
 
@@ -150,12 +169,26 @@ class Runner:
         else:
             self.workshop.cancel(job_id)
 
+    def abandon(self, job_id: str) -> None:
+        """Cancel a job that nobody wants any more, unless a remote service has it: it may be paid for already."""
+        job = self._jobs.get(job_id)
+        if job is not None and job.entry.handle is None:
+            self.cancel(job_id, Abandoned())
+
     def leave(self, listener: Listener) -> None:
-        """Whoever listened is gone. A job that nobody listens to goes on for the time of grace, then makes room."""
+        """Whoever listened is gone. A job that nobody listens to goes on for the time of grace, then is abandoned."""
         for job in list(self._jobs.values()):
             if listener in job.listeners:
                 job.listeners.remove(listener)
                 self._expect_someone(job)
+
+    def delivered(self, job_id: str) -> None:
+        """A client has been sent all of a job's result: who asks for the same again wants another."""
+        entry = self._journal.get(job_id)
+        if entry is not None and not entry.delivered:
+            entry.delivered = True
+            with suppress(OutOfSpace):  # then it is merely served once more
+                self._journal.write(entry)
 
     async def backends(self) -> list[dict[str, Any]]:
         return (await self.workshop.ask("backends"))["backends"]
@@ -206,6 +239,7 @@ class Runner:
             if job_id is None:
                 await self._wake.wait()
                 continue
+            job_id = self._begun_first(job_id)
             self._running = self._jobs[job_id]
             try:
                 await self._run(self._running)
@@ -243,6 +277,10 @@ class Runner:
             entry.attempts += 1
             self._journal.write(entry)
             self._tell_positions()
+            if await self._serve_again(job):
+                return
+            if job.why_cancelled is not None:
+                raise job.why_cancelled
             async with aclosing(self.workshop.run(entry.id, self._order(entry))) as events:
                 async for event in events:
                     self._apply(job, event)
@@ -278,18 +316,60 @@ class Runner:
             self._end(job, state, shown)
 
     def _break_off(self, job: _Job) -> None:
-        """The bridge ends before the job did. Where nobody need be connected for it, the next bridge goes on."""
-        if not job.entry.unattended:
+        """The bridge ends before the job did. The next one goes on with what a remote service has, and with what needs
+        nobody connected."""
+        entry = job.entry
+        if entry.handle is None and not entry.unattended:
             self._end(job, State.INTERRUPTED, CutOff())
             return
-        if job.entry.state is not State.QUEUED:
-            job.entry.state = State.QUEUED
-            job.entry.attempts -= 1  # an orderly end is not the job's fault
+        log.info("job %s goes on without the bridge", entry.id)
+        if entry.handle is None and entry.state is not State.QUEUED:
+            entry.state = State.QUEUED
+            entry.attempts -= 1  # an orderly end is not the job's fault
             with suppress(OutOfSpace):  # then it counts as cut off by a crash
-                self._journal.write(job.entry)
-        del self._jobs[job.entry.id]
+                self._journal.write(entry)
+        del self._jobs[entry.id]
+        if not entry.unattended:
+            job.tell(Failed(GoesOn()))
         if not self._jobs:
             self._idle.set()
+
+    # The same asked for twice
+
+    def _equals(self, entry: Entry) -> list[_Job]:
+        """Other jobs that have not ended and ask for the same."""
+        return [job for job in self._jobs.values() if job.entry.digest == entry.digest and job.entry.id != entry.id]
+
+    def _begun_first(self, job_id: str) -> str:
+        """Which of `job_id` and its equals comes now: one that a remote service has already, so that it serves all."""
+        entry = self._jobs[job_id].entry
+        for other in self._equals(entry) if entry.digest and entry.handle is None else []:
+            if other.entry.handle is not None and self._queue.remove(other.entry.id):
+                job = self._jobs[job_id]
+                self._queue.add(job_id, job.client, batch=entry.batch)
+                job.meets = other.entry.id
+                return other.entry.id
+        return job_id
+
+    async def _serve_again(self, job: _Job) -> bool:
+        """Whether an earlier job's result is this one's, too; where only its remote service has it, go on with that."""
+        entry = job.entry
+        other = twins.find(entry, self._journal, met=job.meets) if entry.handle is None else None
+        if other is None:
+            return False
+        if not await asyncio.to_thread(twins.take_over_result, entry, other, self.spool):
+            twins.take_over_handle(entry, other, self._journal)
+            return False
+        assert entry.layers is not None
+        entry.state = State.FINISHING
+        self._journal.write(entry)
+        job.tell(Stacked(entry.width, entry.height, entry.layers))
+        for index in range(len(entry.layers)):
+            job.tell(self._layer(entry, index))
+        self._end(job, State.DONE)
+        return True
+
+    # What the worker tells
 
     def _order(self, entry: Entry) -> dict[str, Any]:
         return {
@@ -304,6 +384,7 @@ class Runner:
             "settings": entry.settings,
             "backend": entry.backend,
             "handle": entry.handle,
+            "others": self._journal.handles(entry.id),
         }
 
     def _apply(self, job: _Job, event: dict[str, Any]) -> None:
@@ -313,8 +394,11 @@ class Runner:
             case "progress":
                 job.progress = Progressed(event["stage"], event["step"], event["steps"], event.get("seconds_left"))
                 job.tell(job.progress)
+                for other in self._equals(entry) if entry.digest and entry.handle is not None else []:
+                    other.progress = job.progress
+                    other.tell(job.progress)
             case "handle":
-                entry.handle = event["text"]
+                entry.handle = event["text"] or None
                 self._journal.write(entry, durable=True)
                 self.workshop.go(entry.id)
             case "stack":
@@ -385,7 +469,7 @@ class Runner:
 
     def _expect_someone(self, job: _Job) -> None:
         if not job.listeners and job.leaving is None and not job.entry.unattended:
-            job.leaving = asyncio.get_running_loop().call_later(self._grace, self.cancel, job.entry.id, Abandoned())
+            job.leaving = asyncio.get_running_loop().call_later(self._grace, self.abandon, job.entry.id)
 
     def _layer(self, entry: Entry, index: int) -> LayerReady:
         assert entry.layers is not None
@@ -414,6 +498,8 @@ class Runner:
 def _ending(job: _Job, error: Exception) -> tuple[State, UnflattenError]:
     """How a job ended that raised `error`: a worker killed for a cancel is a cancel, not a crash."""
     if job.why_cancelled is not None:
+        if isinstance(error, UnflattenError) and error.code == Cancelled.code and not job.why_cancelled.hint:
+            return State.CANCELLED, error  # which may say more
         return State.CANCELLED, job.why_cancelled
     if isinstance(error, UnflattenError):
         return State.FAILED, error

@@ -1,7 +1,8 @@
 """The worker process: the heavy work of one job at a time, in JSON lines over its pipes.
 
 In:  prepare {backend} · go {job} · cancel {job}
-     run {job, folder, width, height, channels, model, depth, view, profile_bytes, settings, backend, handle}
+     run {job, folder, width, height, channels, model, depth, view, profile_bytes, settings, backend, handle,
+          others}
      backends {id} · estimate {id, backend, settings, width, height} · decode {id, folder}
      encode {id, folder, index, rect, size, kind, check}, each as {do: …}. The file's end ends the process.
 Out: taken {job} · progress {job, stage, step, steps, seconds_left?} · handle {job, text}, which waits for its `go`
@@ -27,7 +28,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from bridge.errors import UnflattenError, WorkerDied
+from bridge.errors import Cancelled, UnflattenError, WorkerDied
 from bridge.jobs.spool import PICTURE, out_of_space
 from bridge.jobs.writing import Writing
 from bridge.protocol import MODELS
@@ -40,6 +41,8 @@ Message = dict[str, Any]
 
 NICENESS = 10
 """Krita's own brush strokes go first."""
+HANDLE_PATIENCE = 0.5
+"""Seconds in which a bridge that is alive has written a handle down."""
 PACE_RANGE = (0.2, 5.0)
 
 
@@ -120,10 +123,17 @@ class Worker:
         estimated = load(name).estimate(width, height, settings).seconds
         began = time.monotonic()
         channels = order["channels"]
-        with Writing(folder, channels, lambda index: self._tell("layer", job=job, index=index)) as writing:
-            for step in run_local(
-                picture, settings, name, cancelled=lambda: job in self._cancelled, handle=order.get("handle")
-            ):
+        steps = run_local(
+            picture,
+            settings,
+            name,
+            cancelled=lambda: job in self._cancelled,
+            handle=order.get("handle"),
+            others=tuple(order.get("others", ())),
+        )
+        whole = Writing(folder, channels, lambda index: self._tell("layer", job=job, index=index))
+        with whole as writing, contextlib.closing(steps):
+            for step in steps:
                 self._report(job, writing, step, Clock(estimated * self._pace, time.monotonic() - began))
         if estimated > 0:
             low, high = PACE_RANGE
@@ -141,8 +151,9 @@ class Worker:
             case Handle(text):
                 self._go.clear()
                 self._tell("handle", job=job, text=text)
-                while not self._go.wait(0.5) and job not in self._cancelled:
-                    pass
+                while not self._go.wait(HANDLE_PATIENCE):
+                    if job in self._cancelled:  # nothing is done that nobody could write down
+                        raise Cancelled()
             case Planned(stack):
                 writing.expect(len(stack.layers))
                 self._tell("stack", job=job, layers=[[each.name, each.kind, each.rect] for each in stack.layers])

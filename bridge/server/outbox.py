@@ -3,6 +3,7 @@
 import asyncio
 import mmap
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from starlette.websockets import WebSocket
@@ -15,12 +16,15 @@ class _Item(NamedTuple):
     content: str | LayerReady
     job: str = ""
     passing: bool = False
+    end: bool = False
 
 
 class Outbox:
     """Only names of layer files wait here, never their pixels: a slow client costs no memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, delivered: Callable[[str], None]) -> None:
+        """delivered: called with a job's id when its client has been sent the last of it."""
+        self._delivered = delivered
         self._items: deque[_Item] = deque()
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
@@ -37,6 +41,10 @@ class Outbox:
 
     def put_layer(self, job: str, layer: LayerReady) -> None:
         self._put(_Item(layer, job))
+
+    def put_end(self, job: str, text: str) -> None:
+        """The last that is told of a job that ended well."""
+        self._put(_Item(text, job, end=True))
 
     def _put(self, item: _Item) -> None:
         self._items.append(item)
@@ -58,6 +66,8 @@ class Outbox:
                 item = self._items.popleft()
                 if isinstance(item.content, str):
                     await socket.send_text(item.content)
+                    if item.end:
+                        self._delivered(item.job)
                 else:
                     await _send_layer(socket, item.job, item.content)
         finally:

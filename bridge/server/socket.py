@@ -65,7 +65,7 @@ class Session:
     """One client: what it sends is read here, what it is told goes through its outbox."""
 
     def __init__(self, socket: WebSocket, runner: Runner, number: int) -> None:
-        self.outbox = Outbox()
+        self.outbox = Outbox(runner.delivered)
         self._socket = socket
         self._runner = runner
         self._number = number
@@ -184,6 +184,7 @@ class Session:
         self._skipping = True
         asked = request.read_decompose(message)
         self._runner.check_open(asked.entry.id)
+        self._runner.choose(asked.entry)
         try:
             self._upload = Upload(asked.entry, asked.chunks, self._runner.spool)
         except FileExistsError:
@@ -234,7 +235,7 @@ class Session:
             case LayerReady():
                 self.outbox.put_layer(job, event)
             case Done(report):
-                self.outbox.put(protocol.encode("done", job=job, report=report))
+                self.outbox.put_end(job, protocol.encode("done", job=job, report=report))
             case Failed(error):
                 self._tell_error(error, job)
 

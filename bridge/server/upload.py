@@ -5,6 +5,7 @@ import asyncio
 from bridge.errors import BadPicture
 from bridge.jobs.journal import Entry
 from bridge.jobs.spool import Spool
+from bridge.jobs.twins import Fingerprint
 from bridge.protocol import CHUNK
 
 
@@ -17,6 +18,7 @@ class Upload:
         self._spool = spool
         self._expected = entry.nbytes
         self._incoming = spool.receive(entry.id, entry.nbytes)
+        self._fingerprint = Fingerprint(entry)
         self._writing: asyncio.Future[None] | None = None
 
     async def take(self, piece: bytes) -> bool:
@@ -26,12 +28,17 @@ class Upload:
         if len(piece) > CHUNK or self._expected < 0 or (self._chunks == 0) != (self._expected == 0):
             raise BadPicture("The picture arrived with another size than was said.", "Try again.", retryable=True)
         await self._written()
-        self._writing = asyncio.ensure_future(asyncio.to_thread(self._incoming.write, piece))
+        self._writing = asyncio.ensure_future(asyncio.to_thread(self._write, piece))
         if self._chunks:
             return False
         await self._written()
         self._incoming.finish()
+        self.entry.digest = self._fingerprint.text()
         return True
+
+    def _write(self, piece: bytes) -> None:
+        self._incoming.write(piece)
+        self._fingerprint.add(piece)
 
     async def drop(self) -> None:
         """The picture will not come whole: leave nothing of it."""

@@ -16,8 +16,9 @@ COMMAND_LINE = {"cli", "command", "doctor"}
 _COMMAND_LINE_KNOWS = {
     *COMMAND_LINE,
     *{"jobs", "settings", "errors", "protocol", "files", "picture", "limits", "decompose", "backends.base"},
-    *{"server.daemon", "krita", "weights", "__init__"},
+    *{"server.daemon", "krita", "weights", "preferences", "keys", "__init__"},
 }
+_REMOTE = {"preferences", "keys", "urls", "downloads", "__init__"}
 
 # part of bridge → the parts of bridge that it may import, besides itself
 MAY_KNOW: dict[str, set[str]] = {
@@ -29,14 +30,19 @@ MAY_KNOW: dict[str, set[str]] = {
     "krita": set(),
     "limits": {"errors"},
     "weights": {"errors"},
+    "urls": {"errors"},
+    "downloads": {"errors", "urls"},
+    "preferences": {"errors", "protocol", "urls"},
+    "keys": {"errors"},
     "finish": {"picture", "errors"},
-    "backends": {"picture", "settings", "errors", "weights", "reading"},
+    "backends": {"picture", "settings", "errors", "weights", "reading", *_REMOTE},
     "reading": set(),
     "decompose": {"backends.base", "finish", "reading", "picture", "settings", "errors", "limits"},
     "files": {"picture", "errors", "limits"},
     "safety": {"errors"},
     "jobs": {
         *{"decompose", "backends.base", "picture", "settings", "errors", "limits", "protocol", "__init__"},
+        *{"preferences"},
         *{"files", "safety"},  # image files in and out, for doors whose clients send and want those
     },
     "server": {"jobs", "settings", "errors", "protocol", "limits", "__init__"},
@@ -45,7 +51,7 @@ MAY_KNOW: dict[str, set[str]] = {
 KRITA_AND_QT = {"krita", "pykrita", "PyQt5", "PyQt6"}
 BESIDE_THE_PLUGIN = {"protocol", "websockets"}
 HEAVY = {"numpy", "cv2", "scipy", "onnxruntime", "rapidocr", "PIL", "fastapi", "cryptography", "keyring"}
-HEAVY |= {"httpcore", "certifi"}
+HEAVY |= {"httpx", "httpcore", "certifi"}
 
 
 def imported(path: Path, package: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The default backend: splits on this machine's processor, with no account and no key."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Builtin:
         megapixels = width * height / 1e6
         return Estimate(seconds=1.0 + 1.5 * megapixels if settings.num_layers == 1 else 4.0 + 2.5 * megapixels)
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]:
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Generator[Event]:
         """Progress, then the layers back to front, at the picture's own size."""
         at_most = MOST_LAYERS if settings.num_layers == "auto" else settings.num_layers
         opaque = picture.is_opaque

@@ -11,7 +11,7 @@ from typing import Any
 from bridge.errors import BadSettings, OutOfSpace, UnflattenError
 from bridge.jobs.events import Done, Event, Failed, LayerReady, Listener, Progressed, Stacked
 from bridge.jobs.journal import Entry, Journal, State
-from bridge.jobs.reasons import Abandoned, LayersGone
+from bridge.jobs.reasons import LayersGone
 from bridge.jobs.runner import Runner
 from bridge.jobs.spool import image_path
 from bridge.server.fal_door.asked import Asked, digest_of, settings_of, start_by
@@ -87,6 +87,7 @@ class Desk:
             if given.url is not None:
                 self._extra(entry)["fetch"] = given.url
             self._runner.check_open(entry.id)
+            self._runner.choose(entry)
             await self._intake.place(entry.id, given)
             ticket = Ticket(entry)
             try:
@@ -126,11 +127,16 @@ class Desk:
         self._runner.cancel(entry.id)
         return True
 
+    def delivered(self, entry: Entry) -> None:
+        """Its client has the result: an equal request wants another one from now on."""
+        if not entry.delivered:
+            self._runner.delivered(entry.id)
+
     def leave(self, ticket: Ticket) -> None:
         """A client that held a connection is gone. With nobody else there, the request goes on for a while."""
         if not ticket.waiting and not ticket.over.is_set() and not ticket.entry.unattended and ticket.leaving is None:
             loop = asyncio.get_running_loop()
-            ticket.leaving = loop.call_later(self._grace, self._runner.cancel, ticket.entry.id, Abandoned())
+            ticket.leaving = loop.call_later(self._grace, self._runner.abandon, ticket.entry.id)
 
     def all(self) -> Iterator[Entry]:
         """Every request that is known, whatever its state."""

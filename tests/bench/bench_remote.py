@@ -1,0 +1,326 @@
+"""The remote backend's figures: what a job costs beside fal_client, how well a batch fills an account, and 200 kills.
+
+Run: python tests/bench/bench_remote.py [--jobs N] [--kills N] [--only overhead|throughput|kills]. By itself it asks the
+tests' scripted server; for another, such as our own door: --quick URL (answers at once), --paced URL (2 s a job, 10 at
+a time), --key KEY and --begun FILE (a line “id seed” for each request that the paced one took).
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import random
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import psutil
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.unit.backends.fal.service import ENDPOINT, KEY  # noqa: E402
+
+SECONDS, AT_ONCE, PICTURES = 2.0, 10, 50
+WIDTH, HEIGHT, LAYERS = 512, 384, 4
+MB = 2**20
+NAMES = {"ours": "ours", "async": "fal_client, AsyncClient", "sync": "fal_client, SyncClient"}
+
+
+def picture(seed: int) -> np.ndarray:
+    """(HEIGHT, WIDTH, 3) uint8: a mosaic, with some noise so that its file is no trifle."""
+    dice = np.random.default_rng(seed)
+    mosaic = np.kron(dice.integers(0, 240, (HEIGHT // 32, WIDTH // 32, 3), np.uint8), np.ones((32, 32, 1), np.uint8))
+    return mosaic + dice.integers(0, 8, mosaic.shape, np.uint8)
+
+
+# The server
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    key: str
+    begun: Path | None = None
+
+    def environment(self, home: Path) -> dict[str, str]:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "preferences.json").write_text('{"remote_allowed": true}')
+        ours = {"UNFLATTEN_HOME": str(home), "UNFLATTEN_FAL_URL": self.url, "FAL_KEY": self.key}
+        return {**os.environ, **ours, "PYTHONPATH": str(ROOT)}
+
+    def begun_with(self, seed: int) -> int:
+        assert self.begun is not None
+        return sum(line.split()[1] == str(seed) for line in self.begun.read_text().splitlines())
+
+
+@contextmanager
+def scripted(seconds: float, ledger: Path) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["-m", "tests.unit.backends.fal.service", str(port), "--concurrency", str(AT_ONCE)]
+    words += ["--seconds", str(seconds), "--ledger", str(ledger)]
+    process = subprocess.Popen([sys.executable, *words], cwd=ROOT)
+    try:
+        wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
+        yield Server(f"http://127.0.0.1:{port}", KEY, ledger)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wait_for(reached: Callable[[], None]) -> None:
+    until = time.monotonic() + 20
+    while True:
+        try:
+            return reached()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+# (a) One job after another: ours, and fal_client's
+
+
+def overhead(server: Server, jobs: int, folder: Path) -> None:
+    """Each side in processes of its own, by turns; per job the median, of the memory the peak."""
+    sides: dict[str, list[dict[str, Any]]] = {"ours": [], "async": [], "sync": []}
+    for number in range(3):
+        for side, told in sides.items():
+            words = [__file__, "--side", side, "--quick", server.url, "--jobs", str(jobs), "--key", server.key]
+            environment = server.environment(folder / f"{side}{number}")
+            told.append(json.loads(subprocess.check_output([sys.executable, *words], env=environment, cwd=ROOT)))
+    print(f"(a) one job after another, {3 * jobs} a side, by turns; {WIDTH}×{HEIGHT}, {LAYERS} layers")
+    for side, told in sides.items():
+        seconds = [each for run in told for each in run["seconds"]]
+        cpu = [each for run in told for each in run["cpu"]]
+        print(
+            f"    {NAMES[side]:24}  {statistics.median(seconds) * 1000:6.1f} ms a job (median), "
+            f"{statistics.median(cpu) * 1000:5.1f} ms of processor; memory grows by "
+            f"{statistics.median(run['loaded'] for run in told) / MB:4.1f} MB when it is loaded and "
+            f"{statistics.median(run['grown'] for run in told) / MB:4.1f} MB at most for its jobs"
+        )
+
+
+def one_side(side: str, server: Server, jobs: int) -> None:
+    """Run the jobs of one side; print what each took. All have loaded beforehand what the bridge's worker has loaded
+    before it knows who splits: the libraries for pictures, and the settings."""
+    import bridge.picture
+    import bridge.settings  # noqa: F401
+
+    shown = [cv2.cvtColor(picture(number), cv2.COLOR_RGB2RGBA) for number in range(jobs + 2)]
+    cv2.imencode(".png", shown[0])
+    before = psutil.Process().memory_info().rss
+    run = {"ours": our_side, "sync": their_side, "async": their_async_side}[side](server)
+    loaded = psutil.Process().memory_info().rss
+    seconds, cpu = [], []
+    for number, pixels in enumerate(shown):
+        began, busy = time.perf_counter(), time.process_time()
+        assert run(pixels, number) == LAYERS
+        seconds.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - busy)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps({"seconds": seconds[2:], "cpu": cpu[2:], "loaded": loaded - before, "grown": peak - loaded}))
+
+
+def our_side(_: Server) -> Callable[[np.ndarray, int], int]:
+    from bridge.backends.base import DraftLayer, JobContext
+    from bridge.backends.fal.backend import Fal
+    from bridge.picture import Picture
+    from bridge.settings import Settings
+
+    settings = Settings(num_layers=LAYERS, enable_safety_checker=False)
+
+    def run(pixels: np.ndarray, number: int) -> int:
+        job = JobContext(seed=random.randrange(2**31))
+        return sum(isinstance(event, DraftLayer) for event in Fal().draft(Picture(pixels), settings, job))
+
+    return run
+
+
+def their_side(server: Server) -> Callable[[np.ndarray, int], int]:
+    """The same calls: upload by initiate and PUT, submit, status with logs until it is complete, result, downloads."""
+    client = pointed_at(server).SyncClient(key=server.key)
+    downloads = httpx.Client()
+
+    def run(pixels: np.ndarray, number: int) -> int:
+        url = client.upload(packed(pixels), "image/png", "picture.png", repository="fal")
+        handle = client.submit(ENDPOINT, arguments(url))
+        for _ in handle.iter_events(with_logs=True):
+            pass
+        return len([opened(downloads.get(image["url"]).content) for image in handle.get()["images"]])
+
+    return run
+
+
+def their_async_side(server: Server) -> Callable[[np.ndarray, int], int]:
+    """The same with its asyncio client, and the downloads beside each other."""
+    client = pointed_at(server).AsyncClient(key=server.key)
+    downloads = httpx.AsyncClient()
+    loop = asyncio.new_event_loop()
+
+    async def fetched(url: str) -> np.ndarray:
+        return opened((await downloads.get(url)).content)
+
+    async def one(pixels: np.ndarray) -> int:
+        url = await client.upload(packed(pixels), "image/png", "picture.png", repository="fal")
+        handle = await client.submit(ENDPOINT, arguments(url))
+        async for _ in handle.iter_events(with_logs=True):
+            pass
+        return len(await asyncio.gather(*(fetched(image["url"]) for image in (await handle.get())["images"])))
+
+    return lambda pixels, number: loop.run_until_complete(one(pixels))
+
+
+def pointed_at(server: Server) -> Any:
+    """fal_client, which knows only https, pointed at the same plain socket that we have."""
+    import fal_client
+    from fal_client import client
+
+    client.QUEUE_URL_FORMAT, client.REST_URL = f"{server.url}/queue/", f"{server.url}/rest"
+    return fal_client
+
+
+def packed(pixels: np.ndarray) -> bytes:
+    whole, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    assert whole
+    return data.tobytes()
+
+
+def opened(data: bytes) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(data)).convert("RGBA"))
+
+
+def arguments(url: str) -> dict[str, Any]:
+    seed = random.randrange(2**31)
+    return {"image_url": url, "num_layers": LAYERS, "seed": seed, "enable_safety_checker": False}
+
+
+# (b) A batch
+
+
+def throughput(server: Server, folder: Path) -> None:
+    """50 pictures at a server that takes 10 at a time for 2 s each, as `unflatten batch` sends them."""
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    for number in range(PICTURES):
+        Image.fromarray(picture(number)).save(pictures / f"{number:02}.png")
+    ideal = PICTURES / AT_ONCE * SECONDS
+    print(f"(b) {PICTURES} pictures at {AT_ONCE} at a time, {SECONDS:.0f} s each: ideally {ideal:.1f} s")
+    for part, what in (("layers", "until the layers of all are here"), ("saved", "until all are finished and saved")):
+        words = [__file__, "--part", part, "--paced", server.url, "--key", server.key, "--folder", str(folder)]
+        told = json.loads(
+            subprocess.check_output([sys.executable, *words], env=server.environment(folder / "home"), cwd=ROOT)
+        )
+        share = ideal / told["seconds"]
+        print(f"    {what}: {told['seconds']:.2f} s, {share:.1%} of the ideal throughput; {told['peak'] / MB:.0f} MB")
+
+
+def one_batch(part: str, folder: Path) -> None:
+    """Run the batch. layers: without finishing and saving them, which is this computer's work and not the service's."""
+    from bridge.backends.base import DraftLayer, JobContext
+    from bridge.backends.fal.backend import Fal
+    from bridge.command import remote
+    from bridge.command.batch import Batch, pictures_in, run_batch
+    from bridge.command.split import Order, Outcome, split
+    from bridge.command.submitted import Submission
+    from bridge.decompose import Report
+    from bridge.files.load import load_picture
+    from bridge.settings import Settings
+
+    def fetch(order: Order, on_progress: object, cancelled: Callable[[], bool], submission: Submission) -> Outcome:
+        job = JobContext(0, handle=submission.handle)
+        got = [*Fal().draft(load_picture(order.source), order.settings, job)]
+        assert sum(isinstance(each, DraftLayer) for each in got) == LAYERS
+        order.target.touch()
+        submission.forget()
+        return Outcome([], Report(0, 255, 1, 0, job.seed, 0, 0, 0, LAYERS))
+
+    def run(pictures: Path, name: str, finish: bool) -> None:
+        results = folder / f"{part}-{name}"
+        results.mkdir()
+        remote.split = split if finish else fetch  # type: ignore[assignment]
+        asked = Batch(results, "ora", Settings(num_layers=LAYERS, enable_safety_checker=False), "fal")
+        done = list(run_batch(pictures_in([pictures], results), asked, lambda order, step: None, lambda: False))
+        assert all(each.outcome is not None for each in done), [each.problem for each in done if each.problem]
+
+    one = folder / "one"
+    one.mkdir(exist_ok=True)
+    Image.fromarray(picture(99)).save(one / "one.png")
+    run(one, "first", True)  # what is imported on the way, and the server's own start
+    began = time.monotonic()
+    run(folder / "pictures", "all", part == "saved")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps({"seconds": time.monotonic() - began, "peak": peak}))
+
+
+# (c) Kills
+
+
+def kill(server: Server, kills: int, folder: Path) -> bool:
+    from tests.unit.backends.fal import kills as killing
+
+    dice = random.Random()
+    place = killing.Place(server.url, server.key, server.begun_with)
+    tally = killing.run(kills, folder / "killed", place, dice, told=lambda line: print(line, flush=True))
+    print("(c)", *tally.lines(), sep="\n    ")
+    return not tally.problems
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--only", choices=["overhead", "throughput", "kills"])
+    parser.add_argument("--quick", help="URL of a server that answers at once")
+    parser.add_argument("--paced", help="URL of a server that takes 2 s a job, 10 at a time")
+    parser.add_argument("--key", default=KEY)
+    parser.add_argument("--begun", type=Path)
+    parser.add_argument("--side", choices=list(NAMES), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["layers", "saved"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.side:
+        return one_side(given.side, Server(given.quick, given.key), given.jobs)
+    if given.part:
+        return one_batch(given.part, given.folder)
+
+    def wanted(part: str) -> bool:
+        return given.only in (None, part)
+
+    well = True
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+
+        def server(url: str | None, seconds: float) -> Server:
+            if url:
+                return Server(url.rstrip("/"), given.key, given.begun)
+            return stack.enter_context(scripted(seconds, folder / f"begun-{seconds}"))
+
+        if wanted("overhead"):
+            overhead(server(given.quick, 0), given.jobs, folder)
+        if wanted("throughput"):
+            throughput(server(given.paced, SECONDS), folder)
+        if wanted("kills") and given.kills:
+            well = kill(server(given.paced, 0.5), given.kills, folder)
+    sys.exit(0 if well else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+"""A picture's way through fal where all goes well."""
+
+import base64
+import io
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bridge import preferences
+from bridge.backends import base
+from bridge.backends.base import Handle, JobContext, Progress
+from bridge.backends.fal.backend import Fal as Backend
+from bridge.backends.fal.sending import pack
+from bridge.errors import BackendUnavailable
+from bridge.jobs.local import offers, run_local
+from bridge.picture import Picture
+from bridge.settings import Settings
+from tests.unit.backends.fal.driving import composite, draft, picture, plain
+from tests.unit.backends.fal.service import KEY, Fal, Service
+
+
+def test_the_layers_come_as_fal_made_them(fal: Fal) -> None:
+    shown = picture()
+    drafted = draft(shown, Settings(num_layers=3))
+    assert drafted.error is None and len(drafted.layers) == 3
+    assert np.array_equal(composite(drafted.layers), shown.view[..., :3])
+    assert [each.layer.kind for each in drafted.layers] == ["background", "object", "object"]
+    assert drafted.job.cost == 0.05 and drafted.job.seed == 77 and drafted.job.notes == []
+
+
+def test_the_whole_journey_is_exact_and_tells_what_it_cost(fal: Fal) -> None:
+    shown = picture()
+    *_, report = run_local(shown, Settings(num_layers=3, seed=5), "fal")
+    told = report.as_dict()  # type: ignore[union-attr]
+    assert (told["max_error"], told["exact_share"], told["cost"], told["seed"]) == (0, 1.0, 0.05, 5)
+
+
+def test_every_setting_goes_by_the_pages_name(fal: Fal) -> None:
+    asked = Settings(
+        prompt="a mermaid",
+        negative_prompt="blur",
+        num_layers=7,
+        num_inference_steps=50,
+        guidance_scale=7.5,
+        acceleration="high",
+        enable_safety_checker=False,
+        output_format="webp",
+    )
+    draft(settings=asked, job=JobContext(seed=2**31 - 1))
+    [order] = fal.orders.values()
+    sent = dict(order.input)
+    assert sent.pop("image_url").startswith("http://127.0.0.1:")
+    assert sent == {
+        **asked.model_dump(exclude={"seed"}),
+        "seed": 2**31 - 1,
+    }
+
+
+def test_what_is_left_open_goes_as_the_page_has_it(fal: Fal) -> None:
+    draft(settings=Settings())
+    [order] = fal.orders.values()
+    assert order.input["num_layers"] == 4 and "prompt" not in order.input and order.input["sync_mode"] is False
+
+
+def test_a_seed_that_fal_drew_is_the_reports(fal: Fal) -> None:
+    fal.shape = lambda answer: {**answer, "seed": 123}
+    assert draft().job.seed == 123
+
+
+def test_private_pictures_are_asked_to_be_kept_an_hour_and_nowhere_else(fal: Fal) -> None:
+    draft()
+    headers = dict(fal.calls)
+    kept = json.dumps({"expiration_duration_seconds": 3600})
+    assert headers["initiate"]["x-fal-object-lifecycle-preference"] == kept
+    assert headers["submit"]["x-fal-object-lifecycle-preference"] == kept
+    assert headers["submit"]["x-fal-store-io"] == "0"
+    assert float(headers["submit"]["x-fal-request-timeout"]) == preferences.read().wall_clock
+
+
+def test_the_key_goes_to_fal_alone(fal: Fal) -> None:
+    draft()
+    with_key = {call for call, headers in fal.calls if "authorization" in headers}
+    assert with_key == {"initiate", "submit", "stream", "result"}
+    assert {call for call, headers in fal.calls if KEY in str(headers)} == with_key
+
+
+def test_the_calls_are_no_more_than_are_needed(fal: Fal) -> None:
+    draft()
+    assert [call for call, _ in fal.calls] == ["initiate", "put", "submit", "stream", "result", *["media"] * 3]
+
+
+def test_a_picture_that_is_small_as_a_file_goes_along_in_the_order(fal: Fal) -> None:
+    shown = plain()
+    assert draft(shown).error is None
+    assert fal.count("initiate") == fal.count("put") == 0
+    [order] = fal.orders.values()
+    sent = Image.open(io.BytesIO(base64.b64decode(order.input["image_url"].partition(",")[2])))
+    assert np.array_equal(np.asarray(sent), shown.view[..., :3])
+
+
+# What is sent of the picture
+
+
+def opened(packed: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(packed))
+
+
+@pytest.mark.parametrize(
+    ("size", "sent"), [((1600, 1000), (1295, 810)), ((300, 200), (300, 200)), ((9000, 20), (9000, 20))]
+)
+def test_a_picture_is_scaled_to_what_the_model_uses_and_never_up(size: tuple[int, int], sent: tuple[int, int]) -> None:
+    image = opened(pack(picture(*size)))
+    assert image.size == sent and image.size[0] * image.size[1] <= 1.001 * 1024**2
+    assert image.mode == "RGB", "an opaque picture needs no alpha"
+
+
+def test_a_translucent_picture_keeps_its_alpha_and_no_hidden_colour_shows_in_it() -> None:
+    pixels = np.zeros((2000, 3000, 4), np.uint8)
+    pixels[..., :3] = (255, 0, 0)  # hidden: clear everywhere but in the middle
+    pixels[500:1500, 1000:2000] = (0, 90, 200, 128)
+    image = opened(pack(Picture(pixels)))
+    assert image.mode == "RGBA"
+    small = np.asarray(image).astype(int)
+    seen = small[small[..., 3] > 20]
+    assert np.abs(seen[:, :3] - (0, 90, 200)).max() <= 3 and seen[:, 3].max() == 128
+    assert abs((small[..., 3] > 64).mean() - 1 / 6) < 0.01
+
+
+def test_a_very_large_translucent_picture_does_not_fill_the_memory() -> None:
+    import tracemalloc
+
+    pixels = np.zeros((6000, 8000, 4), np.uint8)
+    pixels[1000:] = 200
+    shown = Picture(pixels)
+    tracemalloc.start()
+    image = opened(pack(shown))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert image.mode == "RGBA" and most < 150 * 2**20, f"{most / 2**20:.0f} MB for a picture of 192 MB"
+
+
+# What the user sees meanwhile
+
+
+def test_the_price_is_told_before_anything_is_sent(fal: Fal) -> None:
+    first: list[object] = []
+
+    def watch(event: object) -> None:
+        if not first:
+            first.append(event)
+            assert fal.calls == []
+
+    draft(watch=watch)
+    assert first == [Progress("Sending the picture to fal (about $0.05)", 0, 1)]
+    assert Backend().estimate(1000, 1000, Settings()).dollars == 0.05
+
+
+def test_places_in_the_queue_and_steps_are_told(fal: Fal) -> None:
+    fal.concurrency, fal.seconds = 1, 0.6
+    before = threading.Thread(target=draft)
+    before.start()
+    while not fal.orders:
+        time.sleep(0.01)
+    drafted = draft()
+    before.join()
+    assert "Waiting at fal: this one is next" in drafted.stages
+    assert Progress("fal is splitting the picture", 1, 2) in drafted.events
+    assert drafted.stages[-1] == "Fetching the layers from fal"
+    assert drafted.stages.index("Waiting at fal: this one is next") < drafted.stages.index(
+        "fal is splitting the picture"
+    )
+
+
+def test_a_wait_in_the_queue_is_told_apart_from_a_mere_passing_through(
+    fal: Fal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.backends.fal.job.QUEUED_AFTER", 0.2)
+    fal.concurrency, fal.seconds = 1, 0.8
+    paces: list[str] = []
+    before = threading.Thread(target=lambda: paces.extend(draft().paces))
+    before.start()
+    while not fal.orders:
+        time.sleep(0.01)
+    assert draft().paces == ["queued", "started"]
+    before.join()
+    assert paces == ["started"]
+
+
+def test_a_log_line_in_words_is_shown_in_words(fal: Fal, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bridge.backends.fal import logs
+
+    assert logs.read(" 25%|██▌       | 7/28 [00:02<00:06,  3.2it/s]") == Progress(logs.STAGE, 7, 28)
+    assert logs.read("step 3/10") == Progress(logs.STAGE, 3, 10)
+    assert logs.read("Reading\ttext\x1b[0m\u202e") == Progress("fal: Reading text [0m", 0, 1)
+    assert logs.read("x" * 300) == Progress(f"fal: {'x' * 71}…", 0, 1)
+    assert [logs.read(line) for line in ("", "...", "100%|", "7", "9/3 steps [")][:4] == [None] * 4
+
+
+# Where the stream is not to be had
+
+
+@pytest.mark.parametrize("status", [404, 405, 500])
+def test_without_a_stream_it_asks(fal: Fal, hurried: None, status: int) -> None:
+    from tests.unit.backends.fal.service import Reply
+
+    fal.seconds = 0.3
+    fal.script["stream"] = [Reply(status, {"detail": "no"})] * 9
+    drafted = draft()
+    assert drafted.error is None and len(drafted.layers) == 3
+    assert fal.count("stream") == 1 and fal.count("status") >= 1
+
+
+def test_a_stream_that_breaks_off_is_taken_up_again(fal: Fal, hurried: None) -> None:
+    from tests.unit.backends.fal.service import Reply
+
+    fal.seconds = 0.4
+    half = b'data: {"status": "IN_PROGRESS", "logs": []}\n\n'
+    fal.script["stream"] = [Reply(200, half, {"content-type": "text/event-stream"})] * 2
+    assert len(draft().layers) == 3
+    assert fal.count("stream") >= 3
+
+
+# What is written down, and when
+
+
+def test_the_intent_is_written_down_before_the_order_and_the_ticket_before_the_wait(fal: Fal) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def watch(event: object) -> None:
+        if isinstance(event, Handle):
+            seen.append((json.loads(event.text)["stage"], len(fal.orders), fal.count("stream")))
+
+    drafted = draft(watch=watch)
+    assert seen == [("submitting", 0, 0), ("submitted", 1, 0)]
+    [intent, ticket] = drafted.handles
+    [order] = fal.orders.values()
+    assert abs(intent["at"] - order.sent) < 1.5 and intent["image"] == order.input["image_url"] and intent["seed"] == 77
+    assert ticket["request_id"] == order.id
+    for name, end in (("status_url", "/status"), ("response_url", ""), ("cancel_url", "/cancel")):
+        assert ticket[name].endswith(f"/requests/{order.id}{end}")
+    assert KEY not in json.dumps(drafted.handles)
+
+
+def test_sending_ahead_of_fetching_holds_no_picture(fal: Fal) -> None:
+    """What a batch does: send, wait without the picture, and fetch by the last handle."""
+    backend, shown, job = Backend(), picture(), JobContext(seed=77)
+    sent = list(backend.send(backend.pack(shown), Settings(num_layers=3), job))
+    assert fal.count("result") == fal.count("media") == 0
+    last = [event for event in sent if isinstance(event, Handle)][-1]
+    assert json.loads(last.text)["done"] is True
+    calls = len(fal.calls)
+    drafted = draft(shown, job=JobContext(seed=1, handle=last.text))
+    assert [call for call, _ in fal.calls[calls:]] == ["result", *["media"] * 3]
+    assert len(drafted.layers) == 3 and len(fal.orders) == 1 and drafted.job.seed == 77
+
+
+# Leave, key and addresses
+
+
+def test_nothing_is_sent_without_the_users_leave(service: Service) -> None:
+    preferences.change("remote-allowed", "no")
+    with pytest.raises(BackendUnavailable) as raised:
+        list(run_local(picture(), Settings(), "fal"))
+    assert "unflatten set remote-allowed yes" in raised.value.hint
+    assert isinstance(draft().failure, BackendUnavailable), "the backend itself refuses, too"
+    assert service.fal.calls == []
+
+
+def test_without_a_key_it_says_how_to_get_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FAL_KEY")
+    monkeypatch.setattr("bridge.keys.find", lambda service: None)
+    able = Backend().capabilities()
+    assert able.unavailable and "unflatten key set fal" in able.remedy
+    assert draft().failure.code == "backend_unavailable" and service.fal.calls == []
+
+
+def test_it_is_offered_as_remote_with_its_price(service: Service) -> None:
+    [offer] = [offer for offer in offers() if offer["name"] == "fal"]
+    assert offer["remote"] and offer["cost"] == "$0.05 a picture" and offer["unavailable"] == ""
+    assert offer["prompt"] and offer["layers"] == (1, 10) and not offer["default"]
+    assert "fal" in base.names() and isinstance(Backend(), base.Remote)
+
+
+def test_the_addresses_can_be_set_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bridge.backends.fal.account import open_account
+
+    monkeypatch.setenv("UNFLATTEN_FAL_URL", "https://gateway.example/fal/")
+    preferences.change("fal-platform-url", "https://api.fal.ai/v1")
+    places = open_account().places
+    assert places.queue == "https://gateway.example/fal/queue" and places.rest == "https://gateway.example/fal/rest"
+    assert places.platform == "https://api.fal.ai/v1"
+    assert {origin.host for origin in places.exempt} == {"gateway.example"}
+    monkeypatch.delenv("UNFLATTEN_FAL_URL")
+    assert open_account().places.queue == "https://queue.fal.run"
+
+
+def test_an_address_that_would_show_the_key_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNFLATTEN_FAL_URL", "http://gateway.example")
+    failure = draft().failure
+    assert failure.code == "backend_unavailable" and "everyone to read" in failure.message
+
+
+def test_urls_of_the_queue_that_lead_elsewhere_are_not_given_the_key(fal: Fal) -> None:
+    """A gateway passes fal's own URLs on as they are; a bad one could name any."""
+    from bridge.backends.fal.account import Places
+    from bridge.backends.fal.handle import Ticket
+    from bridge.backends.fal.queue import located
+
+    places = Places(queue="https://gateway.example/fal/queue")
+    for url in (
+        "https://queue.fal.run/x/requests/7",
+        "https://gateway.example:444/7",
+        "http://gateway.example/7",
+        "",
+        "x",
+    ):
+        found = located(Ticket("7", url, url, url, 1), places)
+        assert found.response_url == "https://gateway.example/fal/queue/fal-ai/qwen-image-layered/requests/7"
+        assert found.status_url == f"{found.response_url}/status" and found.cancel_url == f"{found.response_url}/cancel"
+    own = "https://gateway.example/fal/queue/elsewhere/7"
+    assert located(Ticket("7", own, own, own, 1), places).status_url == own
