@@ -252,7 +252,9 @@ class Session:
     def _good_news(self) -> tuple[str, str]:
         count = int(self.report.get("layers", 0))
         notes = [str(note) for note in self.report.get("notes", [])]
-        return f"Taken apart into {count} layers. The picture looks the same as before.", "\n".join(notes)
+        cost = float(self.report.get("cost") or 0)
+        paid = f" for ${cost:.2f}" if cost else ""
+        return f"Taken apart into {count} layers{paid}. The picture looks the same as before.", "\n".join(notes)
 
     def _finish(self, message: str, hint: str, attention: bool = False) -> None:
         self._end(Outcome(Ending.DONE, message, hint, attention))

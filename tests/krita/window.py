@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -59,6 +60,10 @@ class Screen:
             process.wait(10)
 
 
+FAL_KEY = secrets.token_hex(32)
+"""What a bridge that Krita starts sends to fal; no test sends it further than to this computer."""
+
+
 class Krita:
     """A running Krita. Unknown attributes are steps of the driver: `krita.open_document(path=…)`."""
 
@@ -82,6 +87,7 @@ class Krita:
             "DISPLAY": screen.display,
             "LIBGL_ALWAYS_SOFTWARE": "1",
             "UNFLATTEN_DRIVER_SOCKET": str(self._socket),
+            "FAL_KEY": FAL_KEY,
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
