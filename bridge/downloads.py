@@ -7,14 +7,15 @@ import socket
 import ssl
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from typing import Any, cast
 
 import httpcore
 import httpx
 
 from bridge.errors import UnflattenError
-from bridge.urls import Exempt, check_address, check_url
+from bridge.urls import Exempt, check_address, check_url, unreadable
 
 MOST_REDIRECTS = 5
 CONNECT_PATIENCE = 10.0
@@ -24,6 +25,7 @@ if importlib.util.find_spec("sniffio") is None:
     # httpcore tries to import it for each lock that it makes, some sixty times a job, and what is not there is looked
     # for in every folder anew: that was a fifth of a job's processor time.
     sys.modules.setdefault("sniffio", None)  # pyright: ignore[reportArgumentType]
+TOO_MANY_REDIRECTS = 310
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -34,7 +36,7 @@ class TooLarge(UnflattenError):
 
 
 class NotServed(Exception):
-    """The server answered with something else than the file. status: HTTP's."""
+    """The server answered with something else than the file. status: HTTP's, or TOO_MANY_REDIRECTS."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -42,37 +44,63 @@ class NotServed(Exception):
 
 
 async def fetch(client: httpx.AsyncClient, url: str, *, exempt: Exempt, most: int, seconds: float) -> bytes:
-    """The bytes behind a URL that others gave, fetched with a `careful_client`.
+    """The bytes behind a URL that others gave, as `pieces`. seconds: in all. Raises the same and TimeoutError."""
+    async with asyncio.timeout(seconds), aclosing(pieces(client, url, exempt=exempt, most=most)) as coming:
+        return b"".join([piece async for piece in coming])
 
-    most: bytes taken, counted while they come, whatever the server says beforehand. seconds: in all.
-    Raises UnsafeURL, TooLarge, NotServed, httpx.TransportError and TimeoutError.
+
+async def pieces(client: httpx.AsyncClient, url: str, *, exempt: Exempt, most: int) -> AsyncGenerator[bytes]:
+    """What is behind a URL that others gave, as it comes, fetched with a `careful_client`; redirects are checked too.
+
+    most: bytes taken, counted while they come, whatever the server says beforehand.
+    Raises UnsafeURL, TooLarge, NotServed and httpx.TransportError.
     """
-    async with asyncio.timeout(seconds):
-        for _ in range(MOST_REDIRECTS + 1):
-            check_url(url, exempt)
-            # identity: a small packed answer could unpack to gigabytes
-            request = client.build_request("GET", url, headers={"Accept-Encoding": "identity"})
-            response = await client.send(request, stream=True, follow_redirects=False)
-            try:
-                if response.status_code in _REDIRECTS and "location" in response.headers:
-                    url = str(response.url.join(response.headers["location"]))
-                    continue
-                if response.status_code != 200:
-                    raise NotServed(response.status_code)
-                return await read(response, most)
-            finally:
-                await response.aclose()
-    raise NotServed(310)
+    for _ in range(MOST_REDIRECTS + 1):
+        response = await _asked(client, url, exempt)
+        try:
+            if response.status_code in _REDIRECTS and "location" in response.headers:
+                url = _joined(response)
+                continue
+            if response.status_code != 200:
+                raise NotServed(response.status_code)
+            async for piece in counted(response, most):
+                yield piece
+            return
+        finally:
+            await response.aclose()
+    raise NotServed(TOO_MANY_REDIRECTS)
+
+
+async def _asked(client: httpx.AsyncClient, url: str, exempt: Exempt) -> httpx.Response:
+    check_url(url, exempt)
+    # identity: a small packed answer could unpack to gigabytes
+    try:
+        request = client.build_request("GET", url, headers={"Accept-Encoding": "identity"})
+        return await client.send(request, stream=True, follow_redirects=False)
+    except (httpx.InvalidURL, UnicodeError):  # such as a name that no rule of other scripts' names allows
+        raise unreadable() from None
+
+
+def _joined(response: httpx.Response) -> str:
+    try:
+        return str(response.url.join(response.headers["location"]))
+    except (httpx.InvalidURL, UnicodeError):
+        raise unreadable() from None
+
+
+async def counted(response: httpx.Response, most: int) -> AsyncGenerator[bytes]:
+    """A streamed response's body as it comes. Raises TooLarge as soon as there is more than `most` bytes of it."""
+    nbytes = 0
+    async for piece in response.aiter_raw():
+        nbytes += len(piece)
+        if nbytes > most:
+            raise TooLarge(f"The other side sent more than {most // 2**20} MB.", "Try again.")
+        yield piece
 
 
 async def read(response: httpx.Response, most: int) -> bytes:
-    """A streamed response's body as it came. Raises TooLarge as soon as there is more than `most` bytes of it."""
-    pieces = bytearray()
-    async for piece in response.aiter_raw():
-        pieces += piece
-        if len(pieces) > most:
-            raise TooLarge(f"The other side sent more than {most // 2**20} MB.", "Try again.")
-    return bytes(pieces)
+    """A streamed response's body, whole, as `counted`."""
+    return b"".join([piece async for piece in counted(response, most)])
 
 
 def careful_client(exempt: Exempt) -> httpx.AsyncClient:

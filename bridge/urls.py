@@ -38,8 +38,13 @@ def origin_of(url: str) -> Origin:
     """The origin of an http or https URL. Raises UnsafeURL for all else, and for a URL with a user’s name in it."""
     parts = _split(url)
     if parts is None or parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
-        raise _unsafe("is not a web address")
+        raise unreadable()
     return Origin(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme])
+
+
+def unreadable() -> UnsafeURL:
+    """What is raised where a URL is no web address at all."""
+    return _unsafe("is not a web address")
 
 
 def check_url(url: str, exempt: Exempt = frozenset()) -> Origin:

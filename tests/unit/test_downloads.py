@@ -174,3 +174,15 @@ async def test_errors_quote_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(httpx.TransportError) as raised:
         await get("https://secret-name.invalid/a.png")
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["https://xn--/a.png", "https://exa\u200dmple.org/a.png", "https://[::1/a.png"])
+async def test_an_address_that_no_server_can_have_is_said_to_be_none(url: str) -> None:
+    with pytest.raises(UnsafeURL):
+        await get(url)
+
+
+async def test_a_redirect_to_such_an_address_is_refused_too(raw: Raw) -> None:
+    raw.script = answers("HTTP/1.1 302 Found\nLocation: https://xn--/a.png\nContent-Length: 0")
+    with pytest.raises(UnsafeURL):
+        await get(raw.url(), raw.exempt)

@@ -45,7 +45,7 @@ MAY_KNOW: dict[str, set[str]] = {
         *{"preferences"},
         *{"files", "safety"},  # image files in and out, for doors whose clients send and want those
     },
-    "server": {"jobs", "settings", "errors", "protocol", "limits", "__init__"},
+    "server": {"jobs", "settings", "errors", "protocol", "limits", "urls", "downloads", "__init__"},
     **dict.fromkeys(COMMAND_LINE, _COMMAND_LINE_KNOWS),
 }
 KRITA_AND_QT = {"krita", "pykrita", "PyQt5", "PyQt6"}
