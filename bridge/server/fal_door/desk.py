@@ -83,7 +83,9 @@ class Desk:
                     self._release(met)
                 return met.entry
             entry = self._entry(asked, attended=attended)
-            entry.digest, entry.settings = digest, settings_of(asked.input)
+            entry.settings = settings_of(asked.input)
+            # the door's own: an entry's `digest` would meet requests that have ended, too
+            self._extra(entry)["digest"] = digest
             if given.url is not None:
                 self._extra(entry)["fetch"] = given.url
             self._runner.check_open(entry.id)
@@ -219,7 +221,7 @@ class Desk:
         return entry
 
     def _equal(self, digest: str) -> Ticket | None:
-        return next((each for each in self._tickets.values() if each.entry.digest == digest), None)
+        return next((each for each in self._tickets.values() if each.extra.get("digest") == digest), None)
 
     def _release(self, ticket: Ticket) -> None:
         """A request of the queue has met one that someone held a connection for: now it goes on without."""
@@ -318,7 +320,8 @@ class Desk:
         extra["over"] = time.time()
         if extra.get("keep_for") is not None:
             extra["expires"] = self._expiry(entry)
-        extra.pop("fetch", None)
+        for name in ("fetch", "digest"):  # of use until now alone
+            extra.pop(name, None)
         if not extra.get("keep_io", True):
             entry.settings = {**entry.settings, "prompt": "", "negative_prompt": ""}
         self._write(entry)
