@@ -23,6 +23,8 @@ from trial.door import (
 )
 from trial.running import Starter, wait_for
 
+from bridge.jobs.runner import MOST_WAITING
+
 UPLOAD = "/media/files/upload"
 
 
@@ -151,6 +153,36 @@ def test_a_submit_that_meets_a_run_keeps_it_going_when_the_run_s_client_leaves(s
     request = door.submit(prompt="slow 1.5")
     door.wait(request)
     assert door.result(request).status_code == 200
+
+
+def test_an_equal_post_that_may_be_kept_otherwise_is_another_request(door: Door) -> None:
+    first = door.submit(prompt="slow 1.1")
+    assert door.submit(prompt="slow 1.1", headers={"X-Fal-Store-IO": "0"}) != first
+    short = {"X-Fal-Object-Lifecycle-Preference": '{"expiration_duration_seconds": 60}'}
+    assert door.submit(prompt="slow 1.1", headers=short) != first
+
+
+def test_of_two_equal_posts_the_more_patient_one_counts(door: Door) -> None:
+    first = door.submit(prompt="slow 1.6", seed=31)
+    door.wait(first, "IN_PROGRESS")
+    hasty = door.submit(seed=32, headers={"X-Fal-Request-Timeout": "1"})
+    assert door.submit(seed=32) == hasty
+    assert "error" not in door.wait(hasty)
+    assert door.result(hasty).status_code == 200
+
+
+def test_more_than_may_wait_are_turned_away_and_the_rest_stays(start: Starter) -> None:
+    door = open_door(start, drain=0.1)
+    first = door.submit(prompt="slow 60")
+    door.wait(first, "IN_PROGRESS")
+    with ThreadPoolExecutor(8) as pool:
+        posts = [pool.submit(door.http.post, QUEUE, json=arguments(seed=seed)) for seed in range(MOST_WAITING + 5)]
+        answers = [each.result() for each in posts]
+    refused = [each for each in answers if each.status_code != 200]
+    assert len(refused) == 5
+    assert {(each.status_code, each.json()["error_type"]) for each in refused} == {(429, "too_many_requests")}
+    assert {each.headers["x-fal-retryable"] for each in refused} == {"true"}
+    assert door.status(first)["status"] == "IN_PROGRESS"
 
 
 # Clients that leave
