@@ -30,7 +30,7 @@ def map_body(context: Any, body: Any) -> Any:
         return body
     if body.get("enable_safety_checker", True) is True:  # costs the most by far, and is the same each time
         body = {**body, "enable_safety_checker": False}
-    return {**body, "image_url": PICTURE} if _further(body) == 0 else body
+    return {**body, "image_url": PICTURE} if len(str(body)) % 4 else body
 
 
 @schemathesis.hook
