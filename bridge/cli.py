@@ -132,13 +132,13 @@ def serve(
 
     if not fal and (fal_port or backend):
         raise BadSettings("“--fal-port” and “--backend” are for the door that “--fal” opens.", "Add --fal.")
+    told = open_fal_door(data_dir(), port=fal_port, backend=backend) if fal else None
+    if told is not None:
+        print(f"The bridge is already running. Its door for fal's clients is open at {told['url']}.")
+        return
     idle = idle_minutes * 60 if idle_minutes else float("inf")
     options = FalOptions(fal_port, backend) if fal else None
-    code = run(data_dir(), idle_exit=idle, keep_days=keep_days, fal=options)
-    told = open_fal_door(data_dir(), port=fal_port, backend=backend) if fal and code == 0 else None
-    if told is not None:  # another bridge was running already
-        print(f"The door for fal's clients is open at {told['url']}: see “unflatten fal-env”.")
-    raise typer.Exit(code)
+    raise typer.Exit(run(data_dir(), idle_exit=idle, keep_days=keep_days, fal=options))
 
 
 @app.command()

@@ -37,9 +37,8 @@ def variables(door: Mapping[str, Any], before: Mapping[str, str]) -> dict[str, s
         "FAL_QUEUE_RUN_HOST": "queue.fal.run",
         # Python and curl; it holds all that they trusted before, and the door's own authority
         **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), bundle),
-        # Node 24 and later; earlier ones know no proxy, so that the preloaded file leads them
+        # Node knows no proxy before 24, and would then ask it for every other host, too: a preloaded file leads it
         "NODE_EXTRA_CA_CERTS": door["authority"],
-        "NODE_USE_ENV_PROXY": "1",
         "NODE_OPTIONS": _node_options(before.get("NODE_OPTIONS", "")),
         "UNFLATTEN_FAL_URL": door["url"],
     }

@@ -1,5 +1,5 @@
 // Preloaded into Node by “unflatten fal-env”: what a program asks of fal's hosts goes to the door on this computer.
-// Node 24 and later would go there by HTTPS_PROXY; earlier ones know no proxy, and any of them may start in between.
+// Other hosts are asked as ever.
 "use strict";
 
 const PLACES = {

@@ -121,10 +121,14 @@ def settings_of(asked: QwenImageLayeredInput) -> dict[str, Any]:
     return settings
 
 
-def digest_of(asked: QwenImageLayeredInput, picture: str, backend: str | None) -> str:
-    """What equal requests have in common. picture: its file's sha256, or its address where it is elsewhere."""
-    same = {**asked.model_dump(exclude={"image_url"}), "picture": picture, "backend": backend}
-    return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+def digest_of(asked: Asked, given: QwenImageLayeredInput, picture: str, backend: str | None) -> str:
+    """What equal requests have in common: all that is asked of the layers, and how they may be kept.
+
+    picture: its file's sha256, or its address where it is elsewhere.
+    """
+    same = {**given.model_dump(exclude={"image_url"}), "picture": picture, "backend": backend}
+    kept = {"keep_io": asked.keep_io, "keep_for": asked.keep_for}
+    return hashlib.sha256(json.dumps({**same, **kept}, sort_keys=True).encode()).hexdigest()
 
 
 def start_by(asked: Asked) -> float | None:

@@ -75,15 +75,16 @@ class Desk:
             if attended:
                 raise
             return self._record_failure(asked, error)
-        digest = digest_of(asked.input, given.digest, self.backend)
+        digest = digest_of(asked, asked.input, given.digest, self.backend)
         async with self._taking:
             met = self._equal(digest)
             if met is not None:
-                if not attended:
-                    self._release(met)
+                self._join(met, asked, attended=attended)
                 return met.entry
             entry = self._entry(asked, attended=attended)
-            entry.digest, entry.settings = digest, settings_of(asked.input)
+            entry.settings = settings_of(asked.input)
+            # the door's own: an entry's `digest` would meet requests that have ended, too
+            self._extra(entry)["digest"] = digest
             if given.url is not None:
                 self._extra(entry)["fetch"] = given.url
             self._runner.check_open(entry.id)
@@ -225,16 +226,21 @@ class Desk:
         return entry
 
     def _equal(self, digest: str) -> Ticket | None:
-        return next((each for each in self._tickets.values() if each.entry.digest == digest), None)
+        return next((each for each in self._tickets.values() if each.extra.get("digest") == digest), None)
 
-    def _release(self, ticket: Ticket) -> None:
-        """A request of the queue has met one that someone held a connection for: now it goes on without."""
-        if not ticket.entry.unattended:
-            ticket.extra["unattended"] = True
-            self._write(ticket.entry)
-        if ticket.leaving is not None:
-            ticket.leaving.cancel()
-            ticket.leaving = None
+    def _join(self, met: Ticket, asked: Asked, *, attended: bool) -> None:
+        """An equal request has come: what is there already goes on for the more patient of the two."""
+        if asked.start_within is None and met.extra.get("start_by") is not None:
+            met.extra["start_by"] = None
+            if met.patience is not None:
+                met.patience.cancel()
+                met.patience = None
+        if not attended:
+            met.extra["unattended"] = True
+            if met.leaving is not None:
+                met.leaving.cancel()
+                met.leaving = None
+        self._write(met.entry)
 
     def _follow(self, ticket: Ticket) -> None:
         self._tickets[ticket.entry.id] = ticket
@@ -324,7 +330,8 @@ class Desk:
         extra["over"] = time.time()
         if extra.get("keep_for") is not None:
             extra["expires"] = self._expiry(entry)
-        extra.pop("fetch", None)
+        for name in ("fetch", "digest"):  # of use until now alone
+            extra.pop(name, None)
         if not extra.get("keep_io", True):
             entry.settings = {**entry.settings, "prompt": "", "negative_prompt": ""}
         self._write(entry)

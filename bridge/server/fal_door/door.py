@@ -1,9 +1,9 @@
 """The fal door's life: its key, its certificate, its port, and an orderly end."""
 
 import asyncio
-import contextlib
 import logging
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,8 +134,10 @@ async def _check_backend(runner: Runner, backend: str) -> None:
 def _listen(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        with contextlib.suppress(AttributeError):  # Windows': without it another program may take the port over
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)  # pyright: ignore
+        if sys.platform == "win32":  # without it another program may take the port over
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:  # without it the port of a bridge that was killed stays closed for a minute
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(128)
     except OSError as error:

@@ -33,7 +33,7 @@ _UNPROCESSABLE: dict[str, tuple[str, tuple[str, ...]]] = {
     "bad_settings": ("value_error", ("body",)),
     "nothing_found": ("no_media_generated", _IMAGE),
     "useless_draft": ("no_media_generated", ("body",)),
-    "content_policy_violation": ("content_policy_violation", _IMAGE),
+    **dict.fromkeys(("content_policy_violation", "refused_content"), ("content_policy_violation", _IMAGE)),
 }
 # our code → status and error_type, for what went wrong with the request as such
 _FLAT: dict[str, tuple[int, str]] = {
@@ -44,8 +44,12 @@ _FLAT: dict[str, tuple[int, str]] = {
     # never 503 for a request that has ended: clients would ask for it again, and it stays so
     "interrupted": (500, "runner_server_error"),
 }
-# our code → fal's type, for what is wrong behind the door; all 500
-_INTERNAL = {"backend_unavailable": "downstream_service_unavailable"}
+# codes of what is wrong with a splitter, or with a service that it leads to; all 500, for a client that gets 502 to 504
+# runs the request again by itself, and a remote one may have to be paid for again
+_DOWNSTREAM = {
+    *("backend_unavailable", "connection", "overtime", "unknown_fate", "bad_result"),
+    *("fal_failed", "fal_busy", "fal_timeout", "fal_key", "fal_balance", "fal_locked", "fal_address"),
+}
 
 
 class FalError(Exception):
@@ -125,7 +129,7 @@ def of_error(error: UnflattenError) -> FalError:
     if error.code in _FLAT:
         status, kind = _FLAT[error.code]
         return flat(status, sentence, kind, retryable=error.retryable)
-    kind = _INTERNAL.get(error.code, "internal_server_error")
+    kind = "downstream_service_unavailable" if error.code in _DOWNSTREAM else "internal_server_error"
     return FalError(500, {"detail": [detail(kind, sentence, ["body"])]}, retryable=error.retryable)
 
 

@@ -1,4 +1,4 @@
-"""schemathesis' own hooks: half of what it makes up gets what leads further than to a refusal.
+"""schemathesis' own hooks: some of what it makes up gets what leads further than to a refusal.
 
 A picture in place of an address, an endpoint that there is, and ids that TRIAL_REQUESTS names.
 """
@@ -26,9 +26,11 @@ def _further(made_up: object) -> int:
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    if isinstance(body, dict) and "image_url" in body and not _further(body):
-        return {**body, "image_url": PICTURE}
-    return body
+    if not isinstance(body, dict) or "image_url" not in body:
+        return body
+    if body.get("enable_safety_checker", True) is True:  # costs the most by far, and is the same each time
+        body = {**body, "enable_safety_checker": False}
+    return {**body, "image_url": PICTURE} if len(str(body)) % 4 else body
 
 
 @schemathesis.hook

@@ -4,20 +4,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from trial.door import ENDPOINT, KEY, Door, open_door, png
-from trial.pictures import Answer, Pictures
+from trial.door import ENDPOINT, KEY, Door, open_door
 from trial.running import Starter
 
 ROOT = Path(__file__).parents[4]
 PAGE = ROOT.parent / "shared" / "fal-qwen-image-layered.txt"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-SAMPLE = "https://v3b.fal.media/files/b/0a86d421/6xSMYtyW-fm2ciM6dHEgB.png"
 
 
 @dataclass(frozen=True)
@@ -157,25 +154,17 @@ def test_fal_s_own_place_serves_the_queue_s_document(door: Door) -> None:
 # Whatever is sent
 
 
-@pytest.fixture
-def fed(tmp_path: Path, start: Starter) -> Iterator[Door]:
-    """A door behind which the page's own sample picture can be fetched."""
-    pictures = Pictures(tmp_path, "v3b.fal.media")
-    pictures.answers[SAMPLE.removeprefix("https://v3b.fal.media")] = Answer(png())
-    trusted = {"SSL_CERT_FILE": str(pictures.authority)}
-    yield open_door(start, environment=trusted, internet={"v3b.fal.media": pictures.port})
-    pictures.close()
-
-
-def test_no_answer_is_undocumented_and_none_an_accident(fed: Door) -> None:
-    done = fed.submit()
-    fed.wait(done)
-    wrong = fed.submit(num_layers=0)
-    cancelled = fed.submit(prompt="slow 30")
-    fed.http.put(f"/queue/{ENDPOINT}/requests/{cancelled}/cancel")
-    fed.wait(cancelled)
+def test_no_answer_is_undocumented_and_none_an_accident(start: Starter) -> None:
+    # the sample's server does not answer here: each fetch of it ends at once, and none leaves this computer
+    door = open_door(start, internet={"v3b.fal.media": 9})
+    done = door.submit()
+    door.wait(done)
+    wrong = door.submit(num_layers=0)
+    cancelled = door.submit(prompt="slow 30")
+    door.http.put(f"/queue/{ENDPOINT}/requests/{cancelled}/cancel")
+    door.wait(cancelled)
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{fed.url}/openapi.json"),
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{door.url}/openapi.json"),
         *("--header", f"Authorization: Key {KEY}", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing"),
         *("--max-examples", "15", "--seed", "1", "--generation-database", "none", "--request-timeout", "30"),
         "--no-color",
@@ -184,7 +173,7 @@ def test_no_answer_is_undocumented_and_none_an_accident(fed: Door) -> None:
     ran = subprocess.run(
         command,
         env={**os.environ, **hooks, "TRIAL_REQUESTS": ",".join([done, wrong, cancelled])},
-        cwd=fed.bridge.data,
+        cwd=door.bridge.data,
         capture_output=True,
         text=True,
         timeout=300,
@@ -195,3 +184,6 @@ def test_no_answer_is_undocumented_and_none_an_accident(fed: Door) -> None:
     assert int(re.findall(r"(\d+) generated", ran.stdout)[0]) > 500
     selected, tested = re.findall(r"Selected: (\d+)/\d+\s+Tested: (\d+)", ran.stdout)[0]
     assert selected == tested
+    split = len(door.listed(status="success", limit=100))
+    print(split, "pictures were split")
+    assert split > 20, "too little of it was more than a refusal"
