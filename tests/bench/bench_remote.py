@@ -1,8 +1,8 @@
 """The remote backend's figures: what a job costs beside fal_client, how well a batch fills an account, and 200 kills.
 
 Run: python tests/bench/bench_remote.py [--jobs N] [--kills N] [--only overhead|throughput|kills]. By itself it asks the
-tests' scripted server; for another, such as our own door: --quick URL (answers at once), --paced URL (2 s a job, 10 at
-a time), --key KEY and --begun FILE (a line “id seed” for each request that the paced one took).
+tests' scripted server; for another, such as our own door: --quick URL (answers at once), --paced URL (10 at a time, for
+the batch with 2 s a job) and --key KEY. Between the kills' bridge and the server stands a line that counts the orders.
 """
 
 import argparse
@@ -55,7 +55,6 @@ def picture(seed: int) -> np.ndarray:
 class Server:
     url: str
     key: str
-    begun: Path | None = None
 
     def environment(self, home: Path) -> dict[str, str]:
         home.mkdir(parents=True, exist_ok=True)
@@ -63,22 +62,18 @@ class Server:
         ours = {"UNFLATTEN_HOME": str(home), "UNFLATTEN_FAL_URL": self.url, "FAL_KEY": self.key}
         return {**os.environ, **ours, "PYTHONPATH": str(ROOT)}
 
-    def begun_with(self, seed: int) -> int:
-        assert self.begun is not None
-        return sum(line.split()[1] == str(seed) for line in self.begun.read_text().splitlines())
-
 
 @contextmanager
-def scripted(seconds: float, ledger: Path) -> Iterator[Server]:
+def scripted(seconds: float) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["-m", "tests.unit.backends.fal.service", str(port), "--concurrency", str(AT_ONCE)]
-    words += ["--seconds", str(seconds), "--ledger", str(ledger)]
+    words += ["--seconds", str(seconds)]
     process = subprocess.Popen([sys.executable, *words], cwd=ROOT)
     try:
         wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
-        yield Server(f"http://127.0.0.1:{port}", KEY, ledger)
+        yield Server(f"http://127.0.0.1:{port}", KEY)
     finally:
         process.terminate()
         process.wait(10)
@@ -275,10 +270,12 @@ def one_batch(part: str, folder: Path) -> None:
 
 def kill(server: Server, kills: int, folder: Path) -> bool:
     from tests.unit.backends.fal import kills as killing
+    from tests.unit.backends.fal.injector import Injector
 
-    dice = random.Random()
-    place = killing.Place(server.url, server.key, server.begun_with)
-    tally = killing.run(kills, folder / "killed", place, dice, told=lambda line: print(line, flush=True))
+    with Injector(int(server.url.rpartition(":")[2])) as line:
+        place = killing.Place(line.url, server.key, line.submitted.count)
+        dice = random.Random()
+        tally = killing.run(kills, folder / "killed", place, dice, told=lambda told: print(told, flush=True))
     print("(c)", *tally.lines(), sep="\n    ")
     return not tally.problems
 
@@ -291,7 +288,6 @@ def main() -> None:
     parser.add_argument("--quick", help="URL of a server that answers at once")
     parser.add_argument("--paced", help="URL of a server that takes 2 s a job, 10 at a time")
     parser.add_argument("--key", default=KEY)
-    parser.add_argument("--begun", type=Path)
     parser.add_argument("--side", choices=list(NAMES), help=argparse.SUPPRESS)
     parser.add_argument("--part", choices=["layers", "saved"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -310,8 +306,8 @@ def main() -> None:
 
         def server(url: str | None, seconds: float) -> Server:
             if url:
-                return Server(url.rstrip("/"), given.key, given.begun)
-            return stack.enter_context(scripted(seconds, folder / f"begun-{seconds}"))
+                return Server(url.rstrip("/"), given.key)
+            return stack.enter_context(scripted(seconds))
 
         if wanted("overhead"):
             overhead(server(given.quick, 0), given.jobs, folder)

@@ -45,7 +45,13 @@ async def _put(packed: bytes, url: str, wire: Wire) -> None:
     try:
         check_url(url, wire.places.exempt)
         answer = await wire.insist(
-            "PUT", url, careful=True, content=packed, headers={"Content-Type": "image/png"}, patience=PATIENCE
+            "PUT",
+            url,
+            careful=True,
+            content=packed,
+            headers={"Content-Type": "image/png"},
+            patience=PATIENCE,
+            tells=False,
         )
     except UnsafeURL:
         raise troubles.bad_result("names a place for the picture that is none of fal’s") from None
