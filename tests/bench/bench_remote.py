@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))
 from tests.unit.backends.fal.service import ENDPOINT, KEY  # noqa: E402
 
 SECONDS, AT_ONCE, PICTURES = 2.0, 10, 50
-WIDTH, HEIGHT, LAYERS = 512, 384, 4
+WIDTH, HEIGHT, LAYERS = 320, 240, 4
 MB = 2**20
 NAMES = {"ours": "ours", "async": "fal_client, AsyncClient", "sync": "fal_client, SyncClient"}
 
@@ -44,7 +44,7 @@ NAMES = {"ours": "ours", "async": "fal_client, AsyncClient", "sync": "fal_client
 def picture(seed: int) -> np.ndarray:
     """(HEIGHT, WIDTH, 3) uint8: a mosaic, with some noise so that its file is no trifle."""
     dice = np.random.default_rng(seed)
-    mosaic = np.kron(dice.integers(0, 240, (HEIGHT // 32, WIDTH // 32, 3), np.uint8), np.ones((32, 32, 1), np.uint8))
+    mosaic = np.kron(dice.integers(0, 240, (HEIGHT // 20, WIDTH // 20, 3), np.uint8), np.ones((20, 20, 1), np.uint8))
     return mosaic + dice.integers(0, 8, mosaic.shape, np.uint8)
 
 
