@@ -1,8 +1,9 @@
-"""The remote backend's figures: what a job costs beside fal_client, how well a batch fills an account, and 200 kills.
+"""The remote backend's figures: beside fal_client, in a batch, on a bad line, and killed 200 times.
 
-Run: python tests/bench/bench_remote.py [--jobs N] [--kills N] [--only overhead|throughput|kills]. By itself it asks the
-tests' scripted server; for another, such as our own door: --quick URL (answers at once), --paced URL (10 at a time, for
-the batch with 2 s a job) and --key KEY. Between the kills' bridge and the server stands a line that counts the orders.
+Run: python tests/bench/bench_remote.py [--kills N] [--storms N] [--only overhead|throughput|kills|faults]. By itself
+it asks the tests' scripted server; for another, such as our own door: --quick URL (answers at once), --paced URL (10 at
+a time, for the batch with 2 s a job) and --key KEY. For kills and faults (the former ask the paced, the latter the
+quick one) a line stands between that counts the orders, and spoils what it is told to.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -280,11 +282,66 @@ def kill(server: Server, kills: int, folder: Path) -> bool:
     return not tally.problems
 
 
+# (d) Faults
+
+
+def faults(server: Server, storms: int, folder: Path) -> bool:
+    """Each fault at each call, then jobs of which each call may meet any: each must end, clearly, within its clock."""
+    from bridge import downloads
+    from bridge.backends.base import JobContext
+    from bridge.backends.fal import listing, outputs, queue, retries, wire
+    from bridge.settings import Settings
+    from tests.unit.backends.fal.driving import draft
+    from tests.unit.backends.fal.driving import picture as noise
+    from tests.unit.backends.fal.injector import CALLS, KINDS, Chosen, Injector
+
+    clock, last_words = 10.0, 3.0
+    os.environ.update(server.environment(folder / "faults"))
+    (folder / "faults" / "preferences.json").write_text(f'{{"remote_allowed": true, "wall_clock": {clock}}}')
+    # A stall is noticed after 1 s instead of 30, so that the clock leaves time for what comes after it.
+    wire.ANSWER_PATIENCE = queue.SILENCE = downloads.STALL_PATIENCE = 1.0
+    outputs.SECONDS, retries.FIRST, retries.LONGEST, listing.PAUSES = 4.0, 0.05, 0.4, (0.05, 0.5)
+    ends: Counter[str] = Counter()
+    problems: list[str] = []
+    dice = random.Random(5)
+    with Injector(int(server.url.rpartition(":")[2])) as line:
+        os.environ["UNFLATTEN_FAL_URL"] = line.url
+
+        def run(what: str) -> None:
+            seed = dice.randrange(2**31)
+            settings = Settings(num_layers=3, enable_safety_checker=False)
+            began = time.monotonic()
+            drafted = draft(noise(seed=seed), settings, JobContext(seed=seed))
+            took, error = time.monotonic() - began, drafted.error
+            ends["done" if error is None else error.code] += 1
+            if took > clock + last_words:
+                problems.append(f"{what}: took {took:.1f} s")
+            if line.submitted.count(seed) > 1:
+                problems.append(f"{what}: ordered {line.submitted.count(seed)} times")
+            if error is None and len(drafted.layers) != 3:
+                problems.append(f"{what}: {len(drafted.layers)} layers")
+            if error is not None and (error.code == "internal" or not error.hint):
+                problems.append(f"{what}: {error.code}: {error.message}")
+
+        for call in CALLS:
+            for kind in KINDS:
+                line.choose = Chosen(call, kind)
+                run(f"{kind} at {call}")
+        line.choose = lambda call: dice.choice(KINDS) if dice.random() < 0.15 else None
+        for number in range(storms):
+            run(f"storm {number}")
+    print(f"(d) {len(CALLS) * len(KINDS)} single faults and {storms} storms on the way to {server.url}")
+    print("    " + ", ".join(f"{count}× {end}" for end, count in ends.most_common()))
+    print("   ", *problems or ["none hung, none was ordered twice, none ended unclearly"], sep="\n    ")
+    return not problems
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--only", choices=["overhead", "throughput", "kills"])
+    parser.add_argument("--storms", type=int, default=0, help="jobs on a line that spoils one call in seven")
+    parser.add_argument("--only", choices=["overhead", "throughput", "kills", "faults"])
     parser.add_argument("--quick", help="URL of a server that answers at once")
     parser.add_argument("--paced", help="URL of a server that takes 2 s a job, 10 at a time")
     parser.add_argument("--key", default=KEY)
@@ -315,6 +372,8 @@ def main() -> None:
             throughput(server(given.paced, SECONDS), folder)
         if wanted("kills") and given.kills:
             well = kill(server(given.paced, 0.5), given.kills, folder)
+        if wanted("faults") and given.storms:
+            well = faults(server(given.quick, 0), given.storms, folder) and well
     sys.exit(0 if well else 1)
 
 

@@ -1,7 +1,7 @@
 """A bad line: stands between a client and a server on real sockets, and does to answers what networks and gateways do.
 
 Each request goes to the server over a connection of its own, and its answer comes back as it is, or as a fault has it.
-Orders are counted as they arrive here, whatever the server makes of them.
+Orders are counted as they are handed on, whatever the server makes of them.
 """
 
 import asyncio
@@ -32,6 +32,8 @@ Kind = Literal[
     "504 after",  # the server has done it all, and a gateway says that it took too long
     "garbage",  # an answer that is no HTTP
 ]
+CALLS: tuple[Call, ...] = ("initiate", "put", "submit", "stream", "result", "media")
+"""What each job asks."""
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 DRIP = 0.002
 """Seconds between two bytes."""
@@ -43,8 +45,22 @@ class Fault(NamedTuple):
     kind: Kind
 
 
+class Chosen:
+    """The first so many calls of a kind suffer a fault."""
+
+    def __init__(self, call: Call, kind: Kind, times: int = 1) -> None:
+        self.call, self.kind, self.left = call, kind, times
+
+    def __call__(self, call: Call) -> Kind | None:
+        if call != self.call or not self.left:
+            return None
+        self.left -= 1
+        return self.kind
+
+
 class Injector:
-    """In a thread, at `url`. choose: which fault a call suffers now, if any. submitted: the seeds of orders seen."""
+    """In a thread, at `url`. choose: which fault a call suffers now, if any. submitted: the seeds of the
+    orders that went on to the server."""
 
     def __init__(self, target: int, choose: Callable[[Call], Kind | None] = lambda call: None) -> None:
         """target: the server's port on this computer."""
@@ -96,8 +112,6 @@ class Injector:
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
         body = await reader.readexactly(int(length[1])) if length else b""
         call = call_of(head)
-        if call == "submit":
-            self.submitted += [int(found) for found in _SEED.findall(body)[:1]]
         kind = self.choose(call)
         if kind is not None:
             self.met.append(Fault(call, kind))
@@ -108,6 +122,8 @@ class Injector:
         if kind == "garbage":
             writer.write(b"\x16\x03\x01 what is this?\r\n\r\n")
             return await writer.drain()
+        if call == "submit":
+            self.submitted += [int(found) for found in _SEED.findall(body)[:1]]
         theirs, ours = await asyncio.open_connection("127.0.0.1", self._target)
         try:
             ours.write(self._as_theirs(_closing(head) + body))

@@ -122,7 +122,9 @@ class Fal:
         return Starlette(
             routes=[
                 Route("/rest/storage/upload/initiate", self._call("initiate", self._initiate), methods=["POST"]),
-                Route("/media/{name}", self._call("put", self._put, keyed=False), methods=["PUT"]),
+                Route(
+                    "/media/{name}", self._call("put", lambda request: self._put(request), keyed=False), methods=["PUT"]
+                ),
                 Route("/media/{name}", self._call("media", self._media, keyed=False), methods=["GET"]),
                 Route(f"/queue/{ENDPOINT}", self._call("submit", self._submit), methods=["POST"]),
                 Route(f"{request}/status", self._call("status", self._status)),

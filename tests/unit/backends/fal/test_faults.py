@@ -6,16 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from bridge import preferences
 from bridge.backends.base import JobContext
 from bridge.backends.fal import outputs, queue, wire
 from bridge.settings import Settings
 from tests.unit.backends.fal.driving import Drafted, composite, draft, picture
-from tests.unit.backends.fal.injector import KINDS, Call, Injector, Kind
+from tests.unit.backends.fal.injector import CALLS, KINDS, Call, Chosen, Injector, Kind
 from tests.unit.backends.fal.service import Fal, Service
 
-CALLS: tuple[Call, ...] = ("initiate", "put", "submit", "stream", "result", "media")
 WALL_CLOCK = 6.0
 LAST_WORDS = 3.0
 CLEAR = {"connection", "overtime", "unknown_fate", "fal_busy", "fal_failed", "gone", "bad_result", "bad_picture"}
@@ -33,23 +34,6 @@ def line(service: Service, hurried: None, monkeypatch: pytest.MonkeyPatch) -> It
     with Injector(service.port) as injector:
         monkeypatch.setenv("UNFLATTEN_FAL_URL", injector.url)
         yield injector
-
-
-def once(call: Call, kind: Kind, times: int = 1) -> "Chosen":
-    return Chosen(call, kind, times)
-
-
-class Chosen:
-    """The first so many calls of a kind suffer a fault."""
-
-    def __init__(self, call: Call, kind: Kind, times: int) -> None:
-        self.call, self.kind, self.left = call, kind, times
-
-    def __call__(self, call: Call) -> Kind | None:
-        if call != self.call or not self.left:
-            return None
-        self.left -= 1
-        return self.kind
 
 
 def run(line: Injector, fal: Fal, seed: int = 77) -> Drafted:
@@ -75,12 +59,28 @@ def run(line: Injector, fal: Fal, seed: int = 77) -> Drafted:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("call", CALLS)
 def test_a_fault_that_passes_is_got_over(line: Injector, fal: Fal, call: Call, kind: Kind) -> None:
-    line.choose = once(call, kind)
+    line.choose = Chosen(call, kind)
     drafted = run(line, fal)
     assert [fault.call for fault in line.met] == [call], "the fault did not happen"
     if drafted.error is not None:
         # what only the user can decide: fal may have taken it, and has not
         assert call == "submit" and drafted.error.code == "unknown_fate" and not fal.orders, vars(drafted.error)
+
+
+def test_a_place_that_takes_a_picture_once_is_not_asked_to_take_it_again(line: Injector, fal: Fal) -> None:
+    """The first answer is lost, the second says that nothing more is taken there: another place is asked for."""
+    line.choose = Chosen("put", "reset after")
+    taken: list[str] = []
+    put = fal._put
+
+    async def once(request: Request) -> Response:
+        name = request.path_params["name"]
+        taken.append(name)
+        return await put(request) if taken.count(name) == 1 else Response(status_code=404)
+
+    fal._put = once  # type: ignore[method-assign]
+    assert run(line, fal).error is None
+    assert len(taken) == 3 and len(set(taken)) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
