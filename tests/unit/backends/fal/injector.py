@@ -71,6 +71,8 @@ class Injector:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None] | None] = set()
+        """Kept here: nothing else holds on to a task whose client is gone without a word."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -100,10 +102,13 @@ class Injector:
         return f"http://127.0.0.1:{self.port}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._serving.add(task)
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             try:
                 await self._answer(reader, writer)
             finally:
+                self._serving.discard(task)
                 writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -163,6 +168,8 @@ class Injector:
             case "drip":
                 for index in range(len(answer)):
                     writer.write(answer[index : index + 1])
+                    if writer.is_closing():
+                        return
                     if index % 64 == 0:
                         await writer.drain()
                         await asyncio.sleep(DRIP)
