@@ -13,9 +13,12 @@ bursts, and what has to be sent first would leave the service idle."""
 
 
 class Lanes:
-    """Lanes are taken and left by threads. `limit` grows with every start while nothing waits or is refused: doubling
-    with each round. From the first wait or refusal on it is what the service has shown to take; one more is tried each
-    time as many as there are lanes have started without a wait."""
+    """Lanes are taken and left by threads.
+
+    `limit` grows with every start while nothing waits or is refused, so that each round sends twice as many as the
+    last. From the first wait or refusal on it is what the service has shown to take; one more is tried each time as
+    many as there are lanes have started without a wait.
+    """
 
     def __init__(self) -> None:
         self.limit = FIRST
@@ -61,7 +64,9 @@ class Lanes:
 
     def _start(self) -> None:
         self._calm += 1
-        if not self._settled or self._calm >= self.limit:
+        if not self._settled:
+            self.limit = min(self.limit + 2, MOST)
+        elif self._calm >= self.limit:
             self._calm = 0
             self.limit = min(self.limit + 1, MOST)
             self._ceiling = max(self._ceiling, self.limit)

@@ -3,7 +3,6 @@
 Each is loaded to be sent and let go of; when the service has split it, it is loaded once more and finished.
 """
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -65,7 +64,7 @@ class _Office:
         self._on_progress = on_progress
         self._lanes = lanes
         self._in_memory = threading.Semaphore(PICTURES)
-        self._finishing = threading.Semaphore(max(1, min(PICTURES - 1, os.cpu_count() or 1)))
+        self._finishing = threading.Semaphore(PICTURES - 1)  # one place is left for those to be sent
         self._unfinished = threading.Semaphore(MOST_UNFINISHED)
         self._threads: set[threading.Thread] = set()
 

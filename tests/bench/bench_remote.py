@@ -1,8 +1,9 @@
-"""The remote backend's figures: what a job costs beside fal_client, how well a batch fills an account, and 200 kills.
+"""The remote backend's figures: beside fal_client, in a batch, on a bad line, and killed 200 times.
 
-Run: python tests/bench/bench_remote.py [--jobs N] [--kills N] [--only overhead|throughput|kills]. By itself it asks the
-tests' scripted server; for another, such as our own door: --quick URL (answers at once), --paced URL (2 s a job, 10 at
-a time), --key KEY and --begun FILE (a line “id seed” for each request that the paced one took).
+Run: python tests/bench/bench_remote.py [--kills N] [--storms N] [--only overhead|throughput|kills|faults]. By itself
+it asks the tests' scripted server; for another, such as our own door: --quick URL (answers at once), --paced URL (10 at
+a time, for the batch with 2 s a job) and --key KEY. For kills and faults (the former ask the paced, the latter the
+quick one) a line stands between that counts the orders, and spoils what it is told to.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 from tests.unit.backends.fal.service import ENDPOINT, KEY  # noqa: E402
 
 SECONDS, AT_ONCE, PICTURES = 2.0, 10, 50
-WIDTH, HEIGHT, LAYERS = 512, 384, 4
+WIDTH, HEIGHT, LAYERS = 320, 240, 4
 MB = 2**20
 NAMES = {"ours": "ours", "async": "fal_client, AsyncClient", "sync": "fal_client, SyncClient"}
 
@@ -44,7 +46,7 @@ NAMES = {"ours": "ours", "async": "fal_client, AsyncClient", "sync": "fal_client
 def picture(seed: int) -> np.ndarray:
     """(HEIGHT, WIDTH, 3) uint8: a mosaic, with some noise so that its file is no trifle."""
     dice = np.random.default_rng(seed)
-    mosaic = np.kron(dice.integers(0, 240, (HEIGHT // 32, WIDTH // 32, 3), np.uint8), np.ones((32, 32, 1), np.uint8))
+    mosaic = np.kron(dice.integers(0, 240, (HEIGHT // 20, WIDTH // 20, 3), np.uint8), np.ones((20, 20, 1), np.uint8))
     return mosaic + dice.integers(0, 8, mosaic.shape, np.uint8)
 
 
@@ -55,7 +57,6 @@ def picture(seed: int) -> np.ndarray:
 class Server:
     url: str
     key: str
-    begun: Path | None = None
 
     def environment(self, home: Path) -> dict[str, str]:
         home.mkdir(parents=True, exist_ok=True)
@@ -63,22 +64,18 @@ class Server:
         ours = {"UNFLATTEN_HOME": str(home), "UNFLATTEN_FAL_URL": self.url, "FAL_KEY": self.key}
         return {**os.environ, **ours, "PYTHONPATH": str(ROOT)}
 
-    def begun_with(self, seed: int) -> int:
-        assert self.begun is not None
-        return sum(line.split()[1] == str(seed) for line in self.begun.read_text().splitlines())
-
 
 @contextmanager
-def scripted(seconds: float, ledger: Path) -> Iterator[Server]:
+def scripted(seconds: float) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["-m", "tests.unit.backends.fal.service", str(port), "--concurrency", str(AT_ONCE)]
-    words += ["--seconds", str(seconds), "--ledger", str(ledger)]
+    words += ["--seconds", str(seconds)]
     process = subprocess.Popen([sys.executable, *words], cwd=ROOT)
     try:
         wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
-        yield Server(f"http://127.0.0.1:{port}", KEY, ledger)
+        yield Server(f"http://127.0.0.1:{port}", KEY)
     finally:
         process.terminate()
         process.wait(10)
@@ -275,23 +272,79 @@ def one_batch(part: str, folder: Path) -> None:
 
 def kill(server: Server, kills: int, folder: Path) -> bool:
     from tests.unit.backends.fal import kills as killing
+    from tests.unit.backends.fal.injector import Injector
 
-    dice = random.Random()
-    place = killing.Place(server.url, server.key, server.begun_with)
-    tally = killing.run(kills, folder / "killed", place, dice, told=lambda line: print(line, flush=True))
+    with Injector(int(server.url.rpartition(":")[2])) as line:
+        place = killing.Place(line.url, server.key, line.submitted.count)
+        dice = random.Random()
+        tally = killing.run(kills, folder / "killed", place, dice, told=lambda told: print(told, flush=True))
     print("(c)", *tally.lines(), sep="\n    ")
     return not tally.problems
+
+
+# (d) Faults
+
+
+def faults(server: Server, storms: int, folder: Path) -> bool:
+    """Each fault at each call, then jobs of which each call may meet any: each must end, clearly, within its clock."""
+    from bridge import downloads
+    from bridge.backends.base import JobContext
+    from bridge.backends.fal import listing, outputs, queue, retries, wire
+    from bridge.settings import Settings
+    from tests.unit.backends.fal.driving import draft
+    from tests.unit.backends.fal.driving import picture as noise
+    from tests.unit.backends.fal.injector import CALLS, KINDS, Chosen, Injector
+
+    clock, last_words = 10.0, 3.0
+    os.environ.update(server.environment(folder / "faults"))
+    (folder / "faults" / "preferences.json").write_text(f'{{"remote_allowed": true, "wall_clock": {clock}}}')
+    # A stall is noticed after 1 s instead of 30, so that the clock leaves time for what comes after it.
+    wire.ANSWER_PATIENCE = queue.SILENCE = downloads.STALL_PATIENCE = 1.0
+    outputs.SECONDS, retries.FIRST, retries.LONGEST, listing.PAUSES = 4.0, 0.05, 0.4, (0.05, 0.5)
+    ends: Counter[str] = Counter()
+    problems: list[str] = []
+    dice = random.Random(5)
+    with Injector(int(server.url.rpartition(":")[2])) as line:
+        os.environ["UNFLATTEN_FAL_URL"] = line.url
+
+        def run(what: str) -> None:
+            seed = dice.randrange(2**31)
+            settings = Settings(num_layers=3, enable_safety_checker=False)
+            began = time.monotonic()
+            drafted = draft(noise(seed=seed), settings, JobContext(seed=seed))
+            took, error = time.monotonic() - began, drafted.error
+            ends["done" if error is None else error.code] += 1
+            if took > clock + last_words:
+                problems.append(f"{what}: took {took:.1f} s")
+            if line.submitted.count(seed) > 1:
+                problems.append(f"{what}: ordered {line.submitted.count(seed)} times")
+            if error is None and len(drafted.layers) != 3:
+                problems.append(f"{what}: {len(drafted.layers)} layers")
+            if error is not None and (error.code == "internal" or not error.hint):
+                problems.append(f"{what}: {error.code}: {error.message}")
+
+        for call in CALLS:
+            for kind in KINDS:
+                line.choose = Chosen(call, kind)
+                run(f"{kind} at {call}")
+        line.choose = lambda call: dice.choice(KINDS) if dice.random() < 0.15 else None
+        for number in range(storms):
+            run(f"storm {number}")
+    print(f"(d) {len(CALLS) * len(KINDS)} single faults and {storms} storms on the way to {server.url}")
+    print("    " + ", ".join(f"{count}× {end}" for end, count in ends.most_common()))
+    print("   ", *problems or ["none hung, none was ordered twice, none ended unclearly"], sep="\n    ")
+    return not problems
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--only", choices=["overhead", "throughput", "kills"])
+    parser.add_argument("--storms", type=int, default=0, help="jobs on a line that spoils one call in seven")
+    parser.add_argument("--only", choices=["overhead", "throughput", "kills", "faults"])
     parser.add_argument("--quick", help="URL of a server that answers at once")
     parser.add_argument("--paced", help="URL of a server that takes 2 s a job, 10 at a time")
     parser.add_argument("--key", default=KEY)
-    parser.add_argument("--begun", type=Path)
     parser.add_argument("--side", choices=list(NAMES), help=argparse.SUPPRESS)
     parser.add_argument("--part", choices=["layers", "saved"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -310,8 +363,8 @@ def main() -> None:
 
         def server(url: str | None, seconds: float) -> Server:
             if url:
-                return Server(url.rstrip("/"), given.key, given.begun)
-            return stack.enter_context(scripted(seconds, folder / f"begun-{seconds}"))
+                return Server(url.rstrip("/"), given.key)
+            return stack.enter_context(scripted(seconds))
 
         if wanted("overhead"):
             overhead(server(given.quick, 0), given.jobs, folder)
@@ -319,6 +372,8 @@ def main() -> None:
             throughput(server(given.paced, SECONDS), folder)
         if wanted("kills") and given.kills:
             well = kill(server(given.paced, 0.5), given.kills, folder)
+        if wanted("faults") and given.storms:
+            well = faults(server(given.quick, 0), given.storms, folder) and well
     sys.exit(0 if well else 1)
 
 

@@ -218,6 +218,8 @@ async def result(
         raise troubles.lost()
     if answer.status == 202 or (answer.status == 400 and "in progress" in str(answer.json().get("detail"))):
         return None
+    if answer.garbled:
+        raise troubles.not_fetched()
     if answer.ok:
         return answer.json()
     if answer.status in (404, 410):

@@ -22,6 +22,8 @@ from bridge.downloads import CONNECT_PATIENCE, careful_client, read, trusted
 ANSWER_PATIENCE = 30.0
 """Seconds without a byte of an answer."""
 MOST_ANSWER = 4 * 2**20
+MOST_GARBLED = 5
+"""Times that an answer may come without the JSON that it should hold, as on a line that cuts it short."""
 DATES_TELL = 2.0
 """Seconds: an answer's date is written in whole ones, and some servers write the same for a while."""
 
@@ -38,11 +40,19 @@ class Answer:
 
     def json(self) -> dict[str, Any]:
         """The JSON object in it; an empty one where there is none."""
+        return self._object() or {}
+
+    @property
+    def garbled(self) -> bool:
+        """Whether it says that all went well, and then not what."""
+        return self.ok and self._object() is None
+
+    def _object(self) -> dict[str, Any] | None:
         try:
             told = json.loads(self.body)
         except ValueError:
-            return {}
-        return told if isinstance(told, dict) else {}
+            return None
+        return told if isinstance(told, dict) else None
 
 
 class Wire:
@@ -91,22 +101,26 @@ class Wire:
         url: str,
         *,
         patience: float,
+        tells: bool = True,
         settled: Callable[[Answer], bool] = lambda answer: False,
         waiting: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> Answer | None:
         """A call that does no harm when it is made twice, until it succeeds or cannot; None where nobody answered.
 
-        patience: seconds. settled: whether an answer that looks like a passing failure is final. waiting: called before
-        each pause.
+        patience: seconds. tells: the answer must hold something. settled: whether an answer that looks like a passing
+        failure is final. waiting: called before each pause.
         """
         until = time.monotonic() + patience
+        garbled = 0
         for attempt in itertools.count(1):
             answer = None
             with contextlib.suppress(httpx.TransportError):
                 answer = await self.call(method, url, **options)
             if answer is not None and (answer.status not in retries.PASSING or settled(answer)):
-                return answer
+                garbled += tells and answer.garbled
+                if not (tells and answer.garbled) or garbled >= MOST_GARBLED:
+                    return answer
             pause = retries.delay(attempt, answer.headers.get("retry-after") if answer else None)
             if time.monotonic() + pause > until:
                 return answer

@@ -144,6 +144,17 @@ def test_a_cancel_for_one_job_leaves_the_next_alone(folder: Path) -> None:
     worker.leave()
 
 
+def test_nothing_is_done_with_a_handle_that_could_not_be_written_down(folder: Path) -> None:
+    """The bridge's disk is full: it gives the job up instead of letting it go on."""
+    worker = Worker()
+    worker.say(**ORDER, folder=str(folder), settings={"prompt": "remote /nowhere"})
+    assert worker.hear_until("handle", "error") == {"event": "handle", "job": "j", "text": "remote-7"}
+    worker.say(do="cancel", job="j")
+    end = worker.hear_until("stack", "done", "error", "progress")
+    assert (end["event"], end["code"], end["where"]) == ("error", "cancelled", ""), end
+    assert worker.leave() == 0
+
+
 def test_the_bridges_own_worker_starts_from_any_folder_and_imports_nothing_from_it(tmp_path: Path) -> None:
     for name in ("bridge", "numpy", "json"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the folder of pictures')")

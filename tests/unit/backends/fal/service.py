@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -114,8 +113,6 @@ class Fal:
         """Beyond so many in all, a new one is refused with 429."""
         self.lenient = False
         """May the key come where it is not needed? fal_client sends it along with uploads."""
-        self.ledger: Path | None = None
-        """Gets a line “id seed” for each request that is taken."""
         self._running = 0
         self._waiting: list[Order] = []
         self._tasks: set[asyncio.Future[None]] = set()
@@ -125,7 +122,9 @@ class Fal:
         return Starlette(
             routes=[
                 Route("/rest/storage/upload/initiate", self._call("initiate", self._initiate), methods=["POST"]),
-                Route("/media/{name}", self._call("put", self._put, keyed=False), methods=["PUT"]),
+                Route(
+                    "/media/{name}", self._call("put", lambda request: self._put(request), keyed=False), methods=["PUT"]
+                ),
                 Route("/media/{name}", self._call("media", self._media, keyed=False), methods=["GET"]),
                 Route(f"/queue/{ENDPOINT}", self._call("submit", self._submit), methods=["POST"]),
                 Route(f"{request}/status", self._call("status", self._status)),
@@ -174,9 +173,6 @@ class Fal:
             return JSONResponse({"detail": "Too many requests"}, 429, {"Retry-After": "0.3"})
         order = Order(secrets.token_hex(16), await request.json(), dict(request.headers), time.time())
         self.orders[order.id] = order
-        if self.ledger is not None:
-            with self.ledger.open("a") as lines:
-                lines.write(f"{order.id} {order.input['seed']}\n")
         self._waiting.append(order)
         self._take_on(str(request.base_url))
         return JSONResponse({"status": "IN_QUEUE", "request_id": order.id, **self._urls(request, order)})
@@ -343,10 +339,9 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--concurrency", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--ledger", type=Path)
     given = parser.parse_args()
     fal = Fal(given.concurrency, given.seconds)
-    fal.ledger, fal.lenient = given.ledger, True
+    fal.lenient = True
     uvicorn.run(fal.app(), host="127.0.0.1", port=given.port, log_level="error", lifespan="off")
 
 

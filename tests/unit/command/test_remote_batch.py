@@ -1,0 +1,234 @@
+"""`unflatten split` and `batch` with a remote splitter: paid for once, whatever happens on the way."""
+
+import os
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bridge.command import remote
+from bridge.command import split as splitting
+from bridge.command.lanes import Lanes
+from bridge.command.submitted import Submission, Submitted
+from bridge.picture import Picture
+from tests.unit.backends.fal.service import KEY, Fal, Reply, Service
+from tests.unit.command.running import CommandLine
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with Service(seconds=0.3) as running:
+        yield running
+
+
+@pytest.fixture
+def fal(service: Service) -> Fal:
+    return service.fal
+
+
+@pytest.fixture
+def unflatten(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """`unflatten` that may send pictures to the service."""
+    monkeypatch.setenv("FAL_KEY", KEY)
+    monkeypatch.setenv("UNFLATTEN_FAL_URL", service.url)
+    command = CommandLine(tmp_path)
+    command.data.mkdir(parents=True)
+    (command.data / "preferences.json").write_text('{"remote_allowed": true, "wall_clock": 30}')
+    return command
+
+
+def paint(folder: Path, count: int) -> list[Path]:
+    """Noise, which no file makes small."""
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (160, 200, 3), np.uint8)).save(path)
+    return paths
+
+
+def left_over(unflatten: CommandLine) -> list[str]:
+    folder = unflatten.data / "submitted"
+    return [file.name for file in folder.iterdir()] if folder.exists() else []
+
+
+def batch(*options: str) -> list[str]:
+    return ["batch", "pictures", "-o", "out", "--backend", "fal", *options]
+
+
+def results(unflatten: CommandLine) -> set[str]:
+    return {file.name for file in (unflatten.folder / "out").glob("*.ora")}
+
+
+# One picture
+
+
+def test_the_price_is_told_before_and_after(unflatten: CommandLine, fal: Fal) -> None:
+    paint(unflatten.folder / "pictures", 1)
+    told = unflatten("split", "pictures/0.png", "-o", "a.ora", "--backend", "fal")
+    assert told.returncode == 0, told.stderr
+    assert told.stderr.splitlines()[0] == "Sending the picture to fal (Qwen-Image-Layered): about $0.05."
+    assert "4 layers, top to bottom" in told.stdout and ", $0.05)." in told.stdout
+    assert left_over(unflatten) == [] and len(fal.orders) == 1
+    assert KEY not in told.stdout + told.stderr
+
+
+def test_nothing_is_sent_without_leave(unflatten: CommandLine, fal: Fal) -> None:
+    (unflatten.data / "preferences.json").unlink()
+    paint(unflatten.folder / "pictures", 2)
+    for words in (["split", "pictures/0.png", "-o", "a.ora", "--backend", "fal"], batch()):
+        told = unflatten(*words)
+        assert told.returncode == 1 and "unflatten set remote-allowed yes" in told.stderr
+    assert fal.calls == [] and "a.ora" not in unflatten.names() and "out" not in unflatten.names()
+
+
+def test_the_preferred_splitter_is_used_where_none_is_named(unflatten: CommandLine, fal: Fal) -> None:
+    (unflatten.data / "preferences.json").write_text('{"remote_allowed": true, "backend": "fal"}')
+    paint(unflatten.folder / "pictures", 1)
+    assert unflatten("split", "pictures/0.png", "-o", "a.ora").returncode == 0
+    assert len(fal.orders) == 1
+    named = unflatten("split", "pictures/0.png", "-o", "b.ora", "--backend", "builtin", "--layers", "1")
+    assert named.returncode == 0 and len(fal.orders) == 1
+
+
+def test_a_split_that_was_killed_is_taken_up_by_the_next(unflatten: CommandLine, fal: Fal) -> None:
+    fal.seconds = 1.5
+    paint(unflatten.folder / "pictures", 1)
+    words = ["split", "pictures/0.png", "-o", "a.ora", "--backend", "fal"]
+    first = unflatten.start(*words)
+    wait_for(lambda: any(order.state == "IN_PROGRESS" for order in fal.orders.values()))
+    time.sleep(0.3)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert len(left_over(unflatten)) == 1
+    told = unflatten(*words)
+    assert told.returncode == 0, told.stderr
+    assert len(fal.orders) == 1 and left_over(unflatten) == []
+
+
+# Many
+
+
+def test_all_are_split_and_the_most_that_it_may_cost_is_told(unflatten: CommandLine, fal: Fal) -> None:
+    paint(unflatten.folder / "pictures", 7)
+    (unflatten.folder / "pictures" / "bad.png").write_bytes(b"no picture")
+    told = unflatten(*batch("--layers", "3"))
+    assert told.returncode == 1, "one was no picture"
+    lines = told.stderr.splitlines()
+    assert lines[0] == "Sending 8 pictures to fal (Qwen-Image-Layered) at about $0.05 each: $0.40 at most."
+    assert lines[-1] == "7 split, 0 done before, 1 failed."
+    assert "3 layers in out/0.ora" in told.stderr and ", $0.05)." in told.stderr
+    assert results(unflatten) == {f"{number}.ora" for number in range(7)}
+    assert len(fal.orders) == 7 and left_over(unflatten) == []
+    seeds = {order.input["seed"] for order in fal.orders.values()}
+    assert len(seeds) == 7
+    again = unflatten(*batch("--layers", "3"))
+    assert again.stderr.splitlines()[-1] == "0 split, 7 done before, 1 failed." and len(fal.orders) == 7
+
+
+def test_what_fal_refuses_fails_alone(unflatten: CommandLine, fal: Fal) -> None:
+    paint(unflatten.folder / "pictures", 4)
+    fal.script["submit"] = [Reply(422, {"detail": [{"type": "content_policy_violation", "loc": [], "msg": ""}]})]
+    told = unflatten(*batch())
+    assert told.returncode == 1 and told.stderr.splitlines()[-1] == "3 split, 0 done before, 1 failed."
+    assert "safety checker" in told.stderr and left_over(unflatten) == []
+    fal.script.clear()
+    assert unflatten(*batch()).stderr.splitlines()[-1] == "1 split, 3 done before, 0 failed."
+    assert len(fal.orders) == 4
+
+
+def test_an_account_that_takes_few_is_not_run_into_for_ever(unflatten: CommandLine, fal: Fal) -> None:
+    fal.most_waiting = 3
+    paint(unflatten.folder / "pictures", 9)
+    told = unflatten(*batch())
+    assert told.returncode == 0, told.stderr
+    assert len(fal.orders) == 9 and fal.count("submit") < 9 + 9
+
+
+def test_a_batch_that_was_killed_goes_on_and_pays_for_nothing_twice(unflatten: CommandLine, fal: Fal) -> None:
+    fal.seconds = 0.8
+    paint(unflatten.folder / "pictures", 8)
+    first = unflatten.start(*batch())
+    wait_for(lambda: len(fal.orders) >= 5)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    told = unflatten(*batch())
+    assert told.returncode == 0, told.stderr
+    assert len(fal.orders) == 8 and left_over(unflatten) == [] and len(results(unflatten)) == 8
+
+
+def test_ctrl_c_ends_at_once_calls_off_what_waits_and_leaves_what_is_at_work(unflatten: CommandLine, fal: Fal) -> None:
+    fal.concurrency, fal.seconds = 2, 3.0
+    paint(unflatten.folder / "pictures", 6)
+    first = unflatten.start(*batch())
+    wait_for(lambda: len(fal.orders) >= 4)
+    time.sleep(0.2)
+    began = time.monotonic()
+    os.killpg(first.pid, signal.SIGINT)
+    _, told = first.communicate(timeout=20)
+    assert first.returncode == 130 and "Run the same command again to go on." in told
+    assert time.monotonic() - began < 4
+    begun = [order for order in fal.orders.values() if not order.called_off]
+    assert len(begun) == 2 and all(order.state != "IN_QUEUE" for order in begun)
+    assert len(fal.orders) > 2, "nothing had waited"
+    fal.concurrency, fal.seconds = 10, 0.2
+    assert unflatten(*batch()).returncode == 0
+    paid = [order for order in fal.orders.values() if not order.called_off]
+    assert len(paid) == 6 and left_over(unflatten) == []
+
+
+# In this process
+
+
+def test_no_more_than_four_pictures_are_in_memory(
+    service: Service, fal: Fal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bridge.backends.fal.backend import Fal as Backend
+    from bridge.settings import Settings
+
+    monkeypatch.setenv("FAL_KEY", KEY)
+    monkeypatch.setenv("UNFLATTEN_FAL_URL", service.url)
+    monkeypatch.setenv("UNFLATTEN_HOME", str(tmp_path))
+    (tmp_path / "preferences.json").write_text('{"remote_allowed": true}')
+    alive: weakref.WeakSet[Picture] = weakref.WeakSet()
+    most = [0]
+    counting = threading.Lock()
+    load = remote.load_picture
+
+    class Counted(Picture):
+        __hash__ = object.__hash__
+        __eq__ = object.__eq__
+
+    def counted(path: Path) -> Picture:
+        shown = load(path)
+        picture = Counted(shown.pixels, shown.model, shown.profile, shown.view)
+        with counting:
+            alive.add(picture)
+            most[0] = max(most[0], len(alive))
+        return picture
+
+    monkeypatch.setattr(remote, "load_picture", counted)
+    monkeypatch.setattr(splitting, "load_picture", counted)
+    lanes = Lanes()
+    lanes.limit = 16
+    store = Submitted(tmp_path / "submitted")
+    orders = [
+        splitting.Order(path, tmp_path / f"{path.stem}.ora", "ora", Settings(num_layers=3), "fal")
+        for path in paint(tmp_path / "pictures", 16)
+    ]
+    sent = [(order, Submission(order.source.name, "fal", order.target, store)) for order in orders]
+    done = list(remote.work_through(sent, Backend(), lambda order, step: None, lambda: False, lanes))
+    assert [outcome for _, outcome in done if isinstance(outcome, Exception)] == []
+    assert len(fal.orders) == 16 and 2 <= most[0] <= 4
+
+
+def wait_for(reached: object, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not reached():  # type: ignore[operator]
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
