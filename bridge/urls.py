@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from bridge.errors import BadSettings, UnflattenError
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+LONGEST_LABEL = 63  # of a name's parts between its dots
 _PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
@@ -57,6 +58,8 @@ def check_url(url: str, exempt: Exempt = frozenset()) -> Origin:
         return origin
     if origin.scheme != "https":
         raise _unsafe("is not https")
+    if max(len(label) for label in origin.host.split(".")) > LONGEST_LABEL:
+        raise unreadable()
     if origin.host == "localhost" or origin.host.endswith(".localhost"):
         raise _unsafe("leads into this computer")
     if re.fullmatch(r"[0-9a-fx.]*[0-9]|.*:.*", origin.host):  # as resolvers read numbers: also “127.1” and “0x7f000001”
@@ -71,7 +74,8 @@ def check_address(address: str) -> None:
     except ValueError:
         raise _unsafe("is an unusual way of writing an address") from None
     for each in _meant(found):
-        if not each.is_global or each.is_multicast or each.is_reserved or each.is_unspecified:
+        site_local = isinstance(each, ipaddress.IPv6Address) and each.is_site_local
+        if not each.is_global or each.is_multicast or each.is_reserved or each.is_unspecified or site_local:
             raise _unsafe("leads into this computer or its own network")
 
 

@@ -77,6 +77,26 @@ def test_an_origin_is_scheme_host_and_port() -> None:
     assert origin_of("http://[::1]:81/") == ("http", "::1", 81)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1"),
+        *("169.254.169.254", "100.64.0.1", "192.0.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "240.0.0.1"),
+        *("255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1", "ff02::1", "2001:db8::1"),
+        *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2002:a00:1::"),
+        *("2001:0:4136:e378:8000:63bf:3fff:fdd2", "fec0::1", "not an address", ""),
+    ],
+)
+def test_what_is_not_the_open_internet(address: str) -> None:
+    with pytest.raises(UnsafeURL):
+        check_address(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1"])
+def test_what_is(address: str) -> None:
+    check_address(address)
+
+
 @given(st.ip_addresses())
 def test_an_address_passes_only_where_it_is_everyones(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     try:

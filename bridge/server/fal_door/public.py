@@ -28,7 +28,7 @@ class NotFetched(UnflattenError):
 def check_url(url: str) -> None:
     """Raise NotFetched where `url` must not be fetched, as far as can be told before its name is looked up."""
     try:
-        urls.check_url(url)
+        urls.check_url(_spaced(url))
     except urls.UnsafeURL:
         raise _unsafe() from None
 
@@ -37,7 +37,7 @@ async def fetch(url: str, target: Path) -> None:
     """Fetch what is at `url` into the file `target`. Raises NotFetched, TooLarge and OutOfSpace."""
     try:
         async with asyncio.timeout(WHOLE), downloads.careful_client(frozenset()) as client:
-            coming = downloads.pieces(client, url, exempt=frozenset(), most=MOST_SOURCE)
+            coming = downloads.pieces(client, _spaced(url), exempt=frozenset(), most=MOST_SOURCE)
             with full_disk_said(), open(target, "wb", buffering=0, opener=private) as file:
                 async with aclosing(coming):
                     async for piece in coming:
@@ -56,6 +56,11 @@ async def fetch(url: str, target: Path) -> None:
         raise NotFetched(f"The picture did not arrive within {WHOLE:.0f} seconds.") from None
     except httpx.TransportError:
         raise NotFetched("The picture could not be fetched: its server does not answer as it should.") from None
+
+
+def _spaced(url: str) -> str:
+    """As browsers take an address that was typed: with its spaces."""
+    return url.replace(" ", "%20")
 
 
 def _unsafe() -> NotFetched:
