@@ -128,11 +128,6 @@ class Desk:
         self._runner.cancel(entry.id)
         return True
 
-    def delivered(self, entry: Entry) -> None:
-        """Its client has the result: an equal request wants another one from now on."""
-        if not entry.delivered:
-            self._runner.delivered(entry.id)
-
     def leave(self, ticket: Ticket) -> None:
         """A client that held a connection is gone. With nobody else there, the request goes on for a while."""
         if not ticket.waiting and not ticket.over.is_set() and not ticket.entry.unattended and ticket.leaving is None:

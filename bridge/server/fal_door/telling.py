@@ -80,7 +80,6 @@ def result(desk: Desk, spool: Spool, entry: Entry, way: Way) -> Response:
     wrong = failure(entry)
     if wrong is not None:
         return wrong.response(identified(entry))
-    desk.delivered(entry)
     extra = entry.extra or {}
     if not extra.get("sync"):
         return json_response(output(desk, entry, way), headers=identified(entry))
