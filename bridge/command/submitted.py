@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import time
 from pathlib import Path
 
@@ -49,10 +48,10 @@ class Submitted:
         if not text:
             self.forget(key)
             return
-        part = self._folder / f"{key}.{secrets.token_hex(4)}.part"
+        part = self._part(key)
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with open(part, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            with open(part, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -67,8 +66,13 @@ class Submitted:
             ) from None
 
     def forget(self, key: str) -> None:
-        with contextlib.suppress(OSError):
-            (self._folder / key).unlink(missing_ok=True)
+        for file in (self._folder / key, self._part(key)):
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+
+    def _part(self, key: str) -> Path:
+        """One name for each key, so that what a crash left of it goes with it."""
+        return self._folder / f"{key}.part"
 
 
 class Submission:
