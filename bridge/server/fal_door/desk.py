@@ -128,8 +128,7 @@ class Desk:
     def leave(self, ticket: Ticket) -> None:
         """A client that held a connection is gone. With nobody else there, the request goes on for a while."""
         if not ticket.waiting and not ticket.over.is_set() and not ticket.entry.unattended and ticket.leaving is None:
-            loop = asyncio.get_running_loop()
-            ticket.leaving = loop.call_later(self._grace, self._runner.cancel, ticket.entry.id, Abandoned())
+            ticket.leaving = asyncio.get_running_loop().call_later(self._grace, self._abandon, ticket)
 
     def all(self) -> Iterator[Entry]:
         """Every request that is known, whatever its state."""
@@ -240,6 +239,10 @@ class Desk:
         if until is not None and not ticket.entry.state.ended:
             loop = asyncio.get_running_loop()
             ticket.patience = loop.call_later(max(0, until - time.time()), self._lose_patience, ticket)
+
+    def _abandon(self, ticket: Ticket) -> None:
+        if ticket.entry.handle is None:  # what a remote service has may be paid for already: it goes on to its end
+            self._runner.cancel(ticket.entry.id, Abandoned())
 
     def _lose_patience(self, ticket: Ticket) -> None:
         if not ticket.begun:

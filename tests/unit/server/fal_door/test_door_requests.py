@@ -202,6 +202,16 @@ def test_a_run_whose_client_leaves_ends_after_a_time_of_grace(start: Starter) ->
         wait_for(lambda: door.listed()[0]["status_code"] == 499, 5)
 
 
+def test_a_run_that_a_remote_service_has_goes_on_without_its_client(start: Starter) -> None:
+    """It may be paid for already; an equal post meets it."""
+    door = open_door(start, grace=0.2)
+    with pytest.raises(httpx.ReadTimeout):
+        door.http.post(RUN, json=arguments(prompt="held 2.5"), timeout=1)
+    time.sleep(0.6)
+    assert door.run(prompt="held 2.5").status_code == 200
+    assert [each["status_code"] for each in door.listed()] == [200]
+
+
 def test_a_client_that_comes_back_in_time_gets_the_result(door: Door) -> None:
     """JavaScript's client posts again after 300 seconds."""
     with pytest.raises(httpx.ReadTimeout):
