@@ -132,9 +132,9 @@ class Runner:
         return job.entry if job is not None else self._unwritten.get(job_id) or self._journal.get(job_id)
 
     def position(self, job_id: str) -> int:
-        """How many jobs go before one that has not begun."""
-        order = self._queue.order()
-        return (order.index(job_id) if job_id in order else len(order)) + int(self._running is not None)
+        """How many jobs go before one that has not begun; those whose picture is still on its way come last."""
+        waiting = [*self._queue.order(), *(each for each, job in self._jobs.items() if job.bringing is not None)]
+        return (waiting.index(job_id) if job_id in waiting else 0) + int(self._running is not None)
 
     def attach(self, job_id: str, have: set[int], listener: Listener) -> None:
         """Tell `listener` what it lacks of a job, and all that happens from now on. Raises where there is none."""

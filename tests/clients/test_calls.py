@@ -337,3 +337,14 @@ def test_a_webhook(client: Client) -> None:
     with pytest.raises(Refused) as refused:
         client("submit", input=arguments(), webhook_url="https://example.com/hook")
     assert (refused.value.status, refused.value.types) == (422, ["feature_not_supported"])
+
+
+@every_client(UPLOADING)
+def test_a_file_that_is_too_large(client: Client, tmp_path: Path) -> None:
+    """From 90 MB (JavaScript) or 100 MB (Python) on clients would send a file in parts."""
+    path = tmp_path / "huge.png"
+    with open(path, "wb") as file:
+        file.truncate(101 * 2**20)
+    with pytest.raises(Refused) as refused:
+        client("upload_file", path=str(path))
+    assert (refused.value.status, refused.value.types) == (413, ["file_too_large"])

@@ -11,21 +11,18 @@ from typing import Any
 from bridge.errors import BadSettings, OutOfSpace, UnflattenError
 from bridge.jobs.events import Done, Event, Failed, LayerReady, Listener, Progressed, Stacked
 from bridge.jobs.journal import Entry, Journal, State
-from bridge.jobs.reasons import LayersGone
 from bridge.jobs.runner import Runner
 from bridge.jobs.spool import image_path
 from bridge.server.fal_door.asked import Asked, digest_of, settings_of, start_by
 from bridge.server.fal_door.errors import FalError, unprocessable
-from bridge.server.fal_door.files import Files, Stored, new_name
+from bridge.server.fal_door.files import Files, Stored
 from bridge.server.fal_door.hosts import ENDPOINT
-from bridge.server.fal_door.intake import Intake, ask_patiently
+from bridge.server.fal_door.images import file_name, save_images
+from bridge.server.fal_door.intake import Intake
 from bridge.server.fal_door.ticket import Ticket
 
 CLIENT = "fal-door"
 """All of the door's clients take turns with Krita's as one."""
-LARGEST_WEBP = 16_383
-"""Pixels of a side; the format has no more."""
-ENCODE_PATIENCE = 600.0
 LONGEST_LISTED = 2048
 """Characters of an address that the history keeps."""
 
@@ -275,7 +272,7 @@ class Desk:
         """Make image files of the layers; the request is over with the last."""
         ticket.say("Saving the layers")
         try:
-            ticket.extra["images"] = await self._encode(ticket.entry)
+            ticket.extra["images"] = await save_images(ticket.entry, self._runner.spool, self._runner.workshop)
         except UnflattenError as error:
             ticket.extra["unfinished"] = [error.code, error.message, error.hint, error.retryable]
         except Exception:
@@ -284,32 +281,6 @@ class Desk:
         else:
             self._show_files(ticket.entry)
         self._close(ticket)
-
-    async def _encode(self, entry: Entry) -> list[dict[str, Any]]:
-        kind = entry.settings.get("output_format", "png")
-        if kind == "webp" and max(entry.width, entry.height) > LARGEST_WEBP:
-            raise UnflattenError(
-                f"A WebP file has at most {LARGEST_WEBP} pixels a side.", "Ask for png.", code="image_too_large"
-            )
-        check = bool(entry.settings.get("enable_safety_checker", True))
-        folder = self._runner.spool.folder(entry.id)
-        images: list[dict[str, Any]] = []
-        for index, layer in enumerate(entry.layers or ()):
-            if not self._runner.spool.has_layer(entry.id, index, entry.layer_nbytes(layer)):
-                raise LayersGone()
-            told = await ask_patiently(
-                self._runner.workshop,
-                "encode",
-                patience=ENCODE_PATIENCE,
-                folder=str(folder.absolute()),
-                index=index,
-                rect=layer.rect,
-                size=(entry.width, entry.height),
-                kind=kind,
-                check=check,
-            )
-            images.append({"name": new_name(), "kind": kind, "nbytes": told["nbytes"], "unsafe": told["unsafe"]})
-        return images
 
     def _show_files(self, entry: Entry) -> None:
         expires = self._extra(entry).get("expires") or self._expiry(entry)
@@ -358,11 +329,6 @@ class Desk:
 def is_ours(entry: Entry) -> bool:
     """Whether a job came through this door."""
     return (entry.extra or {}).get("door") == CLIENT
-
-
-def file_name(index: int, kind: str) -> str:
-    """What a layer's file is called, counted from the back."""
-    return f"layer-{index + 1:02}.{kind}"
 
 
 def _listed(given: dict[str, Any]) -> dict[str, Any]:

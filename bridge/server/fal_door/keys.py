@@ -25,7 +25,8 @@ TOKEN_LIFE = 3600.0
 MOST_TOKENS = 100
 
 NAMED_FILE = re.compile(r"/media/(files|uploads)/([A-Za-z0-9_-]{43})(/[^/]*)?")
-UPLOAD = "/media/files/upload"
+UPLOADS = ("/media/files/upload", "/media/files/upload/multipart")
+"""What an upload's token opens; the second only to say that it is too large."""
 
 log = logging.getLogger("unflatten")
 
@@ -65,7 +66,7 @@ class Keys:
             return False
         if hmac.compare_digest(given, self._key):
             return True
-        return path == UPLOAD and any(self._fits(given, token, end) for token, end in self._tokens.items())
+        return path in UPLOADS and any(self._fits(given, token, end) for token, end in self._tokens.items())
 
     def _fits(self, given: bytes, token: str, end: float) -> bool:
         return hmac.compare_digest(given, token.encode("ascii")) and end > time.time()

@@ -14,10 +14,11 @@ from bridge.errors import UnflattenError
 from bridge.jobs.journal import Entry, State
 from bridge.jobs.reasons import CutOff, LayersGone
 from bridge.jobs.spool import Spool, image_path
-from bridge.server.fal_door.desk import Desk, file_name
+from bridge.server.fal_door.desk import Desk
 from bridge.server.fal_door.errors import FalError, json_response, of_error, unprocessable
 from bridge.server.fal_door.files import address
 from bridge.server.fal_door.hosts import ENDPOINT, Way
+from bridge.server.fal_door.images import file_name
 from bridge.server.fal_door.ticket import LogLine
 
 PIECE = 3 * 2**18  # whole groups of three bytes, which base64 turns into four letters each

@@ -24,7 +24,8 @@ class Trial:
     """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
 
     The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `remote JOURNAL`, `refuse CODE`.
+    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `remote JOURNAL`,
+    `held 3` waits for a remote service, `refuse CODE`.
     """
 
     name = "trial"
@@ -53,6 +54,9 @@ class Trial:
                 raise MemoryError
             case "bug":
                 raise ValueError(settings.prompt)
+            case "held":
+                yield Handle("remote-8")
+                time.sleep(float(argument))
             case "refuse":
                 raise UnflattenError("The splitter refuses this picture.", "Try another.", code=argument)
             case "print":

@@ -358,3 +358,14 @@ def test_the_door_closes_with_its_bridge(start: Starter) -> None:
     assert bridge.stop() == 0
     with pytest.raises(OSError), socket.create_connection(("127.0.0.1", door.port), timeout=2):
         pass
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{", b'{"port": -1}', b'{"port": 70000}', b'{"port": "x"}', b'{"port": true}', b'{"backend": 3}']
+)
+def test_nonsense_opens_no_door(door: Door, body: bytes) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", door.bridge.card.port, timeout=10)
+    connection.request("POST", "/v1/fal-door", body, {"Authorization": f"Bearer {door.bridge.card.token}"})
+    answer = connection.getresponse()
+    told = json.loads(answer.read())
+    assert answer.status == 409 and told["message"] and told["code"]

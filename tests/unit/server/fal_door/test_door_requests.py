@@ -17,6 +17,7 @@ from trial.door import (
     RUN,
     Door,
     arguments,
+    ask,
     data_uri,
     open_door,
     png,
@@ -24,6 +25,7 @@ from trial.door import (
 from trial.running import Starter, wait_for
 
 from bridge.jobs.runner import MOST_WAITING
+from bridge.server.fal_door.keys import VARIABLE
 
 UPLOAD = "/media/files/upload"
 
@@ -202,6 +204,16 @@ def test_a_run_whose_client_leaves_ends_after_a_time_of_grace(start: Starter) ->
         wait_for(lambda: door.listed()[0]["status_code"] == 499, 5)
 
 
+def test_a_run_that_a_remote_service_has_goes_on_without_its_client(start: Starter) -> None:
+    """It may be paid for already; an equal post meets it."""
+    door = open_door(start, grace=0.2)
+    with pytest.raises(httpx.ReadTimeout):
+        door.http.post(RUN, json=arguments(prompt="held 2.5"), timeout=1)
+    time.sleep(0.6)
+    assert door.run(prompt="held 2.5").status_code == 200
+    assert [each["status_code"] for each in door.listed()] == [200]
+
+
 def test_a_client_that_comes_back_in_time_gets_the_result(door: Door) -> None:
     """JavaScript's client posts again after 300 seconds."""
     with pytest.raises(httpx.ReadTimeout):
@@ -320,6 +332,23 @@ def test_an_orderly_end_leaves_requests_to_the_next_bridge(start: Starter) -> No
     for request in (running, waiting):
         again.wait(request)
         assert again.result(request).status_code == 200
+
+
+def test_requests_wait_for_a_door_that_is_opened_later(start: Starter) -> None:
+    """Krita may have started the next bridge, which opens no door by itself."""
+    door = open_door(start)
+    running = door.submit(prompt="slow 1", seed=1)
+    door.wait(running, "IN_PROGRESS")
+    waiting = door.submit(seed=2)
+    door.bridge.process.kill()
+    door.bridge.process.wait()
+    bridge = start(environment={VARIABLE: KEY})
+    wait_for(lambda: f"job {running.replace('-', '')} done" in bridge.log)
+    again = Door(bridge, ask(bridge, {"backend": "trial"}))
+    for request in (running, waiting):
+        again.wait(request)
+        for image in again.result(request).json()["images"]:
+            assert again.http.get(image["url"]).status_code == 200
 
 
 def test_a_request_that_may_not_be_tried_again_is_not(start: Starter) -> None:
