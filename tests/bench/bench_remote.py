@@ -1,9 +1,10 @@
 """The remote backend's figures: beside fal_client, in a batch, on a bad line, and killed 200 times.
 
-Run: python tests/bench/bench_remote.py [--kills N] [--storms N] [--only overhead|throughput|kills|faults]. By itself
-it asks the tests' scripted server; for another, such as our own door: --quick URL (answers at once), --paced URL (10 at
-a time, for the batch with 2 s a job) and --key KEY. For kills and faults (the former ask the paced, the latter the
-quick one) a line stands between that counts the orders, and spoils what it is told to.
+Run: python tests/bench/bench_remote.py [--kills N] [--handing-kills N] [--storms N]
+[--only overhead|throughput|kills|faults]. By itself it asks the tests' scripted server; for another, such as our own
+door: --quick URL (answers at once), --paced URL (10 at a time, for the batch with 2 s a job) and --key KEY. For kills
+and faults (the former ask the paced, the latter the quick one) a line stands between that counts the orders, and spoils
+what it is told to.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -270,14 +272,18 @@ def one_batch(part: str, folder: Path) -> None:
 # (c) Kills
 
 
-def kill(server: Server, kills: int, folder: Path) -> bool:
+def kill(server: Server, kills: int, folder: Path, *, while_handing: bool = False) -> bool:
+    """while_handing: not at any moment of the job's life, but while the order is on its way."""
     from tests.unit.backends.fal import kills as killing
     from tests.unit.backends.fal.injector import Injector
 
     with Injector(int(server.url.rpartition(":")[2])) as line:
         place = killing.Place(line.url, server.key, line.submitted.count)
-        dice = random.Random()
-        tally = killing.run(kills, folder / "killed", place, dice, told=lambda told: print(told, flush=True))
+        handing = threading.Event()
+        line.choose = lambda call: handing.set() if call == "submit" else None
+        home = folder / f"killed-{while_handing}"
+        moment = handing if while_handing else None
+        tally = killing.run(kills, home, place, random.Random(), lambda told: print(told, flush=True), moment)
     print("(c)", *tally.lines(), sep="\n    ")
     return not tally.problems
 
@@ -340,6 +346,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--handing-kills", type=int, default=0, help="the same, while the order is on its way")
     parser.add_argument("--storms", type=int, default=0, help="jobs on a line that spoils one call in seven")
     parser.add_argument("--only", choices=["overhead", "throughput", "kills", "faults"])
     parser.add_argument("--quick", help="URL of a server that answers at once")
@@ -372,6 +379,8 @@ def main() -> None:
             throughput(server(given.paced, SECONDS), folder)
         if wanted("kills") and given.kills:
             well = kill(server(given.paced, 0.5), given.kills, folder)
+        if wanted("kills") and given.handing_kills:
+            well = kill(server(given.paced, 0.5), given.handing_kills, folder, while_handing=True) and well
         if wanted("faults") and given.storms:
             well = faults(server(given.quick, 0), given.storms, folder) and well
     sys.exit(0 if well else 1)
