@@ -222,13 +222,45 @@ def throughput(server: Server, folder: Path) -> None:
         Image.fromarray(picture(number)).save(pictures / f"{number:02}.png")
     ideal = PICTURES / AT_ONCE * SECONDS
     print(f"(b) {PICTURES} pictures at {AT_ONCE} at a time, {SECONDS:.0f} s each: ideally {ideal:.1f} s")
-    for part, what in (("layers", "until the layers of all are here"), ("saved", "until all are finished and saved")):
+    parts = {
+        "layers": "until the layers of all are here",
+        "theirs": "the same by fal_client, AsyncClient, 20 at once from the start",
+        "saved": "until all are finished and saved",
+    }
+    for part, what in parts.items():
         words = [__file__, "--part", part, "--paced", server.url, "--key", server.key, "--folder", str(folder)]
         told = json.loads(
             subprocess.check_output([sys.executable, *words], env=server.environment(folder / "home"), cwd=ROOT)
         )
         share = ideal / told["seconds"]
         print(f"    {what}: {told['seconds']:.2f} s, {share:.1%} of the ideal throughput; {told['peak'] / MB:.0f} MB")
+
+
+def their_batch(server: Server, folder: Path) -> None:
+    """What fal_client makes of the same, told beforehand how many to keep in flight."""
+    client = pointed_at(server).AsyncClient(key=server.key)
+
+    async def run(count: int) -> None:
+        downloads = httpx.AsyncClient()
+        in_flight = asyncio.Semaphore(2 * AT_ONCE)
+
+        async def one(path: Path) -> None:
+            async with in_flight:
+                rgba = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGBA)
+                url = await client.upload(packed(rgba), "image/png", "picture.png", repository="fal")
+                handle = await client.submit(ENDPOINT, arguments(url))
+                result = await handle.get()
+                got = await asyncio.gather(*(downloads.get(image["url"]) for image in result["images"]))
+                assert len([opened(each.content) for each in got]) == LAYERS
+
+        await asyncio.gather(*(one(path) for path in sorted((folder / "pictures").iterdir())[:count]))
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(run(1))
+    began = time.monotonic()
+    loop.run_until_complete(run(PICTURES))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps({"seconds": time.monotonic() - began, "peak": peak}))
 
 
 def one_batch(part: str, folder: Path) -> None:
@@ -353,11 +385,13 @@ def main() -> None:
     parser.add_argument("--paced", help="URL of a server that takes 2 s a job, 10 at a time")
     parser.add_argument("--key", default=KEY)
     parser.add_argument("--side", choices=list(NAMES), help=argparse.SUPPRESS)
-    parser.add_argument("--part", choices=["layers", "saved"], help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["layers", "saved", "theirs"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         return one_side(given.side, Server(given.quick, given.key), given.jobs)
+    if given.part == "theirs":
+        return their_batch(Server(given.paced, given.key), given.folder)
     if given.part:
         return one_batch(given.part, given.folder)
 
