@@ -1,9 +1,10 @@
 """The remote backend's figures: beside fal_client, in a batch, on a bad line, and killed 200 times.
 
-Run: python tests/bench/bench_remote.py [--kills N] [--storms N] [--only overhead|throughput|kills|faults]. By itself
-it asks the tests' scripted server; for another, such as our own door: --quick URL (answers at once), --paced URL (10 at
-a time, for the batch with 2 s a job) and --key KEY. For kills and faults (the former ask the paced, the latter the
-quick one) a line stands between that counts the orders, and spoils what it is told to.
+Run: python tests/bench/bench_remote.py [--kills N] [--handing-kills N] [--storms N]
+[--only overhead|throughput|kills|faults]. By itself it asks the tests' scripted server; for another, such as our own
+door: --quick URL (answers at once), --paced URL (10 at a time, for the batch with 2 s a job) and --key KEY. For kills
+and faults (the former ask the paced, the latter the quick one) a line stands between that counts the orders, and spoils
+what it is told to.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -220,13 +222,45 @@ def throughput(server: Server, folder: Path) -> None:
         Image.fromarray(picture(number)).save(pictures / f"{number:02}.png")
     ideal = PICTURES / AT_ONCE * SECONDS
     print(f"(b) {PICTURES} pictures at {AT_ONCE} at a time, {SECONDS:.0f} s each: ideally {ideal:.1f} s")
-    for part, what in (("layers", "until the layers of all are here"), ("saved", "until all are finished and saved")):
+    parts = {
+        "layers": "until the layers of all are here",
+        "theirs": "the same by fal_client, AsyncClient, 20 at once from the start",
+        "saved": "until all are finished and saved",
+    }
+    for part, what in parts.items():
         words = [__file__, "--part", part, "--paced", server.url, "--key", server.key, "--folder", str(folder)]
         told = json.loads(
             subprocess.check_output([sys.executable, *words], env=server.environment(folder / "home"), cwd=ROOT)
         )
         share = ideal / told["seconds"]
         print(f"    {what}: {told['seconds']:.2f} s, {share:.1%} of the ideal throughput; {told['peak'] / MB:.0f} MB")
+
+
+def their_batch(server: Server, folder: Path) -> None:
+    """What fal_client makes of the same, told beforehand how many to keep in flight."""
+    client = pointed_at(server).AsyncClient(key=server.key)
+
+    async def run(count: int) -> None:
+        downloads = httpx.AsyncClient()
+        in_flight = asyncio.Semaphore(2 * AT_ONCE)
+
+        async def one(path: Path) -> None:
+            async with in_flight:
+                rgba = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGBA)
+                url = await client.upload(packed(rgba), "image/png", "picture.png", repository="fal")
+                handle = await client.submit(ENDPOINT, arguments(url))
+                result = await handle.get()
+                got = await asyncio.gather(*(downloads.get(image["url"]) for image in result["images"]))
+                assert len([opened(each.content) for each in got]) == LAYERS
+
+        await asyncio.gather(*(one(path) for path in sorted((folder / "pictures").iterdir())[:count]))
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(run(1))
+    began = time.monotonic()
+    loop.run_until_complete(run(PICTURES))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps({"seconds": time.monotonic() - began, "peak": peak}))
 
 
 def one_batch(part: str, folder: Path) -> None:
@@ -270,14 +304,18 @@ def one_batch(part: str, folder: Path) -> None:
 # (c) Kills
 
 
-def kill(server: Server, kills: int, folder: Path) -> bool:
+def kill(server: Server, kills: int, folder: Path, *, while_handing: bool = False) -> bool:
+    """while_handing: not at any moment of the job's life, but while the order is on its way."""
     from tests.unit.backends.fal import kills as killing
     from tests.unit.backends.fal.injector import Injector
 
     with Injector(int(server.url.rpartition(":")[2])) as line:
         place = killing.Place(line.url, server.key, line.submitted.count)
-        dice = random.Random()
-        tally = killing.run(kills, folder / "killed", place, dice, told=lambda told: print(told, flush=True))
+        handing = threading.Event()
+        line.choose = lambda call: handing.set() if call == "submit" else None
+        home = folder / f"killed-{while_handing}"
+        moment = handing if while_handing else None
+        tally = killing.run(kills, home, place, random.Random(), lambda told: print(told, flush=True), moment)
     print("(c)", *tally.lines(), sep="\n    ")
     return not tally.problems
 
@@ -340,17 +378,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--handing-kills", type=int, default=0, help="the same, while the order is on its way")
     parser.add_argument("--storms", type=int, default=0, help="jobs on a line that spoils one call in seven")
     parser.add_argument("--only", choices=["overhead", "throughput", "kills", "faults"])
     parser.add_argument("--quick", help="URL of a server that answers at once")
     parser.add_argument("--paced", help="URL of a server that takes 2 s a job, 10 at a time")
     parser.add_argument("--key", default=KEY)
     parser.add_argument("--side", choices=list(NAMES), help=argparse.SUPPRESS)
-    parser.add_argument("--part", choices=["layers", "saved"], help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["layers", "saved", "theirs"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         return one_side(given.side, Server(given.quick, given.key), given.jobs)
+    if given.part == "theirs":
+        return their_batch(Server(given.paced, given.key), given.folder)
     if given.part:
         return one_batch(given.part, given.folder)
 
@@ -372,6 +413,8 @@ def main() -> None:
             throughput(server(given.paced, SECONDS), folder)
         if wanted("kills") and given.kills:
             well = kill(server(given.paced, 0.5), given.kills, folder)
+        if wanted("kills") and given.handing_kills:
+            well = kill(server(given.paced, 0.5), given.handing_kills, folder, while_handing=True) and well
         if wanted("faults") and given.storms:
             well = faults(server(given.quick, 0), given.storms, folder) and well
     sys.exit(0 if well else 1)

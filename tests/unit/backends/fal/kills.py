@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -114,8 +115,18 @@ def killed_bridge(data: Path, place: Place) -> Iterator[KilledBridge]:
         bridge.kill()
 
 
-def run(kills: int, data: Path, place: Place, dice: random.Random, told: Callable[[str], None] = print) -> Tally:
-    """So many jobs, each killed once at a moment drawn from its whole life, and seen to its end after a restart."""
+def run(
+    kills: int,
+    data: Path,
+    place: Place,
+    dice: random.Random,
+    told: Callable[[str], None] = print,
+    handing: threading.Event | None = None,
+) -> Tally:
+    """So many jobs, each killed once at a moment drawn from its whole life, and seen to its end after a restart.
+
+    handing: set when an order is on its way; then the kills come just there, within some hundredths of a second.
+    """
     tally = Tally()
     with killed_bridge(data, place) as bridge:
         life = max(_whole_job(bridge, dice) for _ in range(2))  # the second has a worker that is warm
@@ -124,7 +135,11 @@ def run(kills: int, data: Path, place: Place, dice: random.Random, told: Callabl
         for number in range(kills):
             seed = dice.randrange(2**31)
             picture = noise(300, 200, seed)
-            job, stage = _killed(bridge, picture, seed, dice.uniform(0.0, life * 1.1))
+            if handing is None:
+                job, stage = _killed(bridge, picture, seed, dice.uniform(0.0, life * 1.1))
+            else:
+                handing.clear()
+                job, stage = _killed_at(handing, bridge, picture, seed, dice.choice((0.0, 0.0, 0.005, 0.03)))
             tally.kills += 1
             tally.stages[stage] += 1
             bridge.start()
@@ -169,6 +184,23 @@ def _killed(bridge: KilledBridge, picture: np.ndarray, seed: int, after: float) 
         with suppress(ConnectionClosed, OSError):
             client.socket.close()
     return job, stage
+
+
+def _killed_at(
+    moment: threading.Event, bridge: KilledBridge, picture: np.ndarray, seed: int, after: float
+) -> tuple[str, str]:
+    """The same, so many seconds after a moment has come."""
+    job = new_job()
+    client = bridge.client()
+    try:
+        client.start(picture, job=job, **_asked(seed))
+        assert moment.wait(PATIENCE)
+        time.sleep(after)
+    finally:
+        bridge.kill()
+        with suppress(ConnectionClosed, OSError):
+            client.socket.close()
+    return job, f"{after * 1000:.0f} ms after the order left"
 
 
 def _see_through(
