@@ -24,12 +24,16 @@ LOGS = ("bridge.log", "worker.log")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. well: is it as it should be; remedy: what to do where it is not."""
+    """One thing looked at.
+
+    well: is it as it should be; remedy: what to do where it is not; off: it is so because nobody has asked for it.
+    """
 
     what: str
     told: str
     well: bool = True
     remedy: str = ""
+    off: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ def report(found: Findings) -> str:
     """The findings for people."""
     lines = [f"Unflatten {__version__}"]
     for finding in (*found.needed, *found.optional):
-        lines.append(f"{'  ok  ' if finding.well else '  !!  '}{finding.what}: {finding.told}")
+        mark = "ok" if finding.well else "--" if finding.off else "!!"
+        lines.append(f"  {mark}  {finding.what}: {finding.told}")
         if not finding.well and finding.remedy:
             lines.append(f"      {finding.remedy}")
     lines += [f"      {name}: {place}" for name, place in found.places.items()]
@@ -94,7 +99,7 @@ def _package(name: str) -> Finding:
 def _backend(told: dict[str, object]) -> Finding:
     name = f"Splitter “{told['name']}”"
     if told["unavailable"]:
-        return Finding(name, str(told["unavailable"]), False, str(told["remedy"]))
+        return Finding(name, str(told["unavailable"]), False, str(told["remedy"]), off=not told["default"])
     return Finding(name, f"{told['title']}, {told['cost']}")
 
 

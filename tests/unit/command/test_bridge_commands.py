@@ -88,6 +88,7 @@ def test_doctor_with_the_plugin_missing_placed_and_off(unflatten: CommandLine) -
     settings.write_text("[python]\nenable_unflatten=true\n")
     told = unflatten("doctor").stdout
     assert "the plugin is there and turned on" in told and "All is well." in told
+    assert "  --  Splitter “fal”: Your pictures may not leave this computer." in told, "off is no fault"
 
     card = resources / "pykrita" / "unflatten" / "bridge.json"
     card.write_text(json.dumps({"python": "/elsewhere/.venv/bin/python", "data": ""}))
@@ -116,7 +117,7 @@ def test_help_names_every_command_and_loads_nothing_heavy(unflatten: CommandLine
     told = unflatten("--help")
     print(f"unflatten --help: {time.perf_counter() - began:.2f} s")  # a figure, not a promise
     assert told.returncode == 0
-    for command in ("split", "batch", "serve", "stop", "status", "doctor"):
+    for command in ("split", "batch", "serve", "stop", "status", "doctor", "set", "key", "fal-env"):
         assert f"  {command}" in told.stdout
     loaded = subprocess.run(
         [unflatten.words()[0], "-X", "importtime", "-m", "bridge.cli", "--help"],
