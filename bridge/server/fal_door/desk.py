@@ -120,9 +120,10 @@ class Desk:
 
     def cancel(self, entry: Entry) -> bool:
         """Cancel a request; False where it has ended."""
-        if entry.id not in self._tickets or entry.state.ended:
+        ticket = self._tickets.get(entry.id)
+        if ticket is None or entry.state.ended:
             return False
-        self._runner.cancel(entry.id)
+        self._cancel(ticket)
         return True
 
     def leave(self, ticket: Ticket) -> None:
@@ -242,11 +243,15 @@ class Desk:
 
     def _abandon(self, ticket: Ticket) -> None:
         if ticket.entry.handle is None:  # what a remote service has may be paid for already: it goes on to its end
-            self._runner.cancel(ticket.entry.id, Abandoned())
+            self._cancel(ticket, Abandoned())
 
     def _lose_patience(self, ticket: Ticket) -> None:
         if not ticket.begun:
-            self._runner.cancel(ticket.entry.id, NotBegun())
+            self._cancel(ticket, NotBegun())
+
+    def _cancel(self, ticket: Ticket, why: UnflattenError | None = None) -> None:
+        ticket.extra.pop("digest", None)  # an equal request that comes before this one has ended is a new one
+        self._runner.cancel(ticket.entry.id, why)
 
     # What the job tells
 
