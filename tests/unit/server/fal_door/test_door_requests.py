@@ -390,6 +390,7 @@ def test_a_lost_id_is_found_again(own_door: Door) -> None:
     running = own_door.submit(prompt="slow 20", seed=1)
     own_door.wait(running, "IN_PROGRESS")
     waiting = own_door.submit(seed=2)
+    wait_for(lambda: own_door.listed(status="in_progress")[0]["started_at"])  # told from the first step on
     told = {each["request_id"]: each for each in own_door.listed(expand="payloads")}
     assert set(told) == {running, waiting}
     assert told[running]["json_input"]["seed"] == 1 and told[running]["started_at"]
