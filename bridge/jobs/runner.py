@@ -169,12 +169,6 @@ class Runner:
         else:
             self.workshop.cancel(job_id)
 
-    def abandon(self, job_id: str) -> None:
-        """Cancel a job that nobody wants any more, unless a remote service has it: it may be paid for already."""
-        job = self._jobs.get(job_id)
-        if job is not None and job.entry.handle is None:
-            self.cancel(job_id, Abandoned())
-
     def leave(self, listener: Listener) -> None:
         """Whoever listened is gone. A job that nobody listens to goes on for the time of grace, then is abandoned."""
         for job in list(self._jobs.values()):
@@ -469,7 +463,11 @@ class Runner:
 
     def _expect_someone(self, job: _Job) -> None:
         if not job.listeners and job.leaving is None and not job.entry.unattended:
-            job.leaving = asyncio.get_running_loop().call_later(self._grace, self.abandon, job.entry.id)
+            job.leaving = asyncio.get_running_loop().call_later(self._grace, self._abandon, job)
+
+    def _abandon(self, job: _Job) -> None:
+        if job.entry.handle is None:  # what a remote service has may be paid for already: it goes on to its end
+            self.cancel(job.entry.id, Abandoned())
 
     def _layer(self, entry: Entry, index: int) -> LayerReady:
         assert entry.layers is not None

@@ -11,6 +11,7 @@ from typing import Any
 from bridge.errors import BadSettings, OutOfSpace, UnflattenError
 from bridge.jobs.events import Done, Event, Failed, LayerReady, Listener, Progressed, Stacked
 from bridge.jobs.journal import Entry, Journal, State
+from bridge.jobs.reasons import Abandoned
 from bridge.jobs.runner import Runner
 from bridge.jobs.spool import image_path
 from bridge.server.fal_door.asked import Asked, digest_of, settings_of, start_by
@@ -120,16 +121,16 @@ class Desk:
 
     def cancel(self, entry: Entry) -> bool:
         """Cancel a request; False where it has ended."""
-        if entry.id not in self._tickets or entry.state.ended:
+        ticket = self._tickets.get(entry.id)
+        if ticket is None or entry.state.ended:
             return False
-        self._runner.cancel(entry.id)
+        self._cancel(ticket)
         return True
 
     def leave(self, ticket: Ticket) -> None:
         """A client that held a connection is gone. With nobody else there, the request goes on for a while."""
         if not ticket.waiting and not ticket.over.is_set() and not ticket.entry.unattended and ticket.leaving is None:
-            loop = asyncio.get_running_loop()
-            ticket.leaving = loop.call_later(self._grace, self._runner.abandon, ticket.entry.id)
+            ticket.leaving = asyncio.get_running_loop().call_later(self._grace, self._abandon, ticket)
 
     def all(self) -> Iterator[Entry]:
         """Every request that is known, whatever its state."""
@@ -241,9 +242,17 @@ class Desk:
             loop = asyncio.get_running_loop()
             ticket.patience = loop.call_later(max(0, until - time.time()), self._lose_patience, ticket)
 
+    def _abandon(self, ticket: Ticket) -> None:
+        if ticket.entry.handle is None:  # what a remote service has may be paid for already: it goes on to its end
+            self._cancel(ticket, Abandoned())
+
     def _lose_patience(self, ticket: Ticket) -> None:
         if not ticket.begun:
-            self._runner.cancel(ticket.entry.id, NotBegun())
+            self._cancel(ticket, NotBegun())
+
+    def _cancel(self, ticket: Ticket, why: UnflattenError | None = None) -> None:
+        ticket.extra.pop("digest", None)  # an equal request that comes before this one has ended is a new one
+        self._runner.cancel(ticket.entry.id, why)
 
     # What the job tells
 

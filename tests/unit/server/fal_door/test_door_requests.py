@@ -157,6 +157,16 @@ def test_a_submit_that_meets_a_run_keeps_it_going_when_the_run_s_client_leaves(s
     assert door.result(request).status_code == 200
 
 
+def test_an_equal_post_does_not_meet_a_request_that_is_being_cancelled(door: Door) -> None:
+    first = door.submit(prompt="deaf 1.3")
+    door.wait(first, "IN_PROGRESS")
+    assert cancel(door, first).status_code == 202
+    second = door.submit(prompt="deaf 1.3")
+    assert second != first
+    door.wait(second)
+    assert (door.result(first).status_code, door.result(second).status_code) == (499, 200)
+
+
 def test_an_equal_post_that_may_be_kept_otherwise_is_another_request(door: Door) -> None:
     first = door.submit(prompt="slow 1.1")
     assert door.submit(prompt="slow 1.1", headers={"X-Fal-Store-IO": "0"}) != first
@@ -380,6 +390,7 @@ def test_a_lost_id_is_found_again(own_door: Door) -> None:
     running = own_door.submit(prompt="slow 20", seed=1)
     own_door.wait(running, "IN_PROGRESS")
     waiting = own_door.submit(seed=2)
+    wait_for(lambda: own_door.listed(status="in_progress")[0]["started_at"])  # told from the first step on
     told = {each["request_id"]: each for each in own_door.listed(expand="payloads")}
     assert set(told) == {running, waiting}
     assert told[running]["json_input"]["seed"] == 1 and told[running]["started_at"]
