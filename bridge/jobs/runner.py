@@ -5,14 +5,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from bridge import preferences
 from bridge.errors import Cancelled, OutOfSpace, UnflattenError
 from bridge.jobs import twins
-from bridge.jobs.events import Done, Event, Failed, LayerReady, Listener, Progressed, Stacked
+from bridge.jobs.events import Done, Failed, LayerReady, Listener, Progressed, Stacked
 from bridge.jobs.journal import Entry, Journal, Outline, State
+from bridge.jobs.live import LiveJob, ending
 from bridge.jobs.queue import Queue
 from bridge.jobs.reasons import (
     Abandoned,
@@ -24,7 +24,7 @@ from bridge.jobs.reasons import (
     ShuttingDown,
     UnknownJob,
 )
-from bridge.jobs.spool import Spool, out_of_space
+from bridge.jobs.spool import Spool
 from bridge.jobs.workshop import Workshop
 
 MOST_WAITING = 500
@@ -41,34 +41,6 @@ Bring = Callable[[Entry], Awaitable[None]]
 log = logging.getLogger("unflatten")
 
 
-def _no_listeners() -> list[Listener]:
-    return []
-
-
-@dataclass
-class _Job:
-    """A job that has not ended.
-
-    ready: layers whose files are whole; leaving: runs out once nobody listens; bringing: until its picture is here;
-    meets: one that was under way already when this one came, and was asked for the same.
-    """
-
-    entry: Entry
-    client: Hashable
-    listeners: list[Listener] = field(default_factory=_no_listeners)
-    ready: set[int] = field(default_factory=set[int])
-    progress: Progressed | None = None
-    why_cancelled: UnflattenError | None = None
-    interrupted: bool = False
-    leaving: asyncio.TimerHandle | None = None
-    bringing: asyncio.Task[None] | None = None
-    meets: str | None = None
-
-    def tell(self, event: Event) -> None:
-        for listener in list(self.listeners):
-            listener(self.entry.id, event)
-
-
 class Runner:
     """The jobs of one bridge. grace: seconds that a job goes on for when its client is gone."""
 
@@ -78,9 +50,9 @@ class Runner:
         self._journal = journal
         self._grace = grace
         self._queue = Queue()
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, LiveJob] = {}
         self._unwritten: dict[str, Entry] = {}
-        self._running: _Job | None = None
+        self._running: LiveJob | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -109,7 +81,7 @@ class Runner:
         """Take in a job whose picture lies whole in the spool, and write it down; how many go first."""
         self.check_open(entry.id)
         self._journal.add(entry)
-        job = _Job(entry, client, [listener])
+        job = LiveJob(entry, client, [listener])
         if entry.digest:
             job.meets = next((other.entry.id for other in self._equals(entry)), None)
         self._enqueue(job)
@@ -119,12 +91,12 @@ class Runner:
         """Take in a job whose picture is still to be brought: written down now, queued when `bring` has ended."""
         self.check_open(entry.id)
         self._journal.add(entry)
-        self._await_picture(_Job(entry, client, [listener]), bring)
+        self._await_picture(LiveJob(entry, client, [listener]), bring)
 
     def take_up(self, entry: Entry, client: Hashable, listener: Listener, bring: Bring) -> None:
         """Go on with one of `unbrought`."""
         self.unbrought.remove(entry)
-        self._await_picture(_Job(entry, client, [listener]), bring)
+        self._await_picture(LiveJob(entry, client, [listener]), bring)
 
     def look(self, job_id: str) -> Entry | None:
         """What is written of a job: while it has not ended, the entry that its end will be written from."""
@@ -209,7 +181,7 @@ class Runner:
         for name in self.spool.strays(self._journal.ids()):
             self.spool.erase(name)
         for entry in self._journal.unfinished():
-            job = _Job(entry, client=entry.id)
+            job = LiveJob(entry, client=entry.id)
             whole = self.spool.has_picture(entry.id, entry.nbytes)
             fresh = time.time() - entry.created < (UNATTENDED_FORGOTTEN_AFTER if entry.unattended else FORGOTTEN_AFTER)
             # a remote job goes on whatever happened here: it is taken up by its handle, never paid for twice
@@ -264,7 +236,7 @@ class Runner:
 
     # One job
 
-    async def _run(self, job: _Job) -> None:
+    async def _run(self, job: LiveJob) -> None:
         entry = job.entry
         try:
             entry.state = State.RUNNING
@@ -283,12 +255,12 @@ class Runner:
         else:
             self._end(job, State.DONE)
 
-    def _await_picture(self, job: _Job, bring: Bring) -> None:
+    def _await_picture(self, job: LiveJob, bring: Bring) -> None:
         self._jobs[job.entry.id] = job
         self._idle.clear()
         job.bringing = asyncio.create_task(self._bring(job, bring))
 
-    async def _bring(self, job: _Job, bring: Bring) -> None:
+    async def _bring(self, job: LiveJob, bring: Bring) -> None:
         try:
             await bring(job.entry)
             self._journal.write(job.entry)
@@ -301,15 +273,15 @@ class Runner:
             self._enqueue(job)
             self._tell_positions()
 
-    def _fail(self, job: _Job, error: Exception) -> None:
+    def _fail(self, job: LiveJob, error: Exception) -> None:
         """End a job that raised `error`."""
         if job.interrupted:
             self._break_off(job)
         else:
-            state, shown = _ending(job, error)
+            state, shown = ending(job, error)
             self._end(job, state, shown)
 
-    def _break_off(self, job: _Job) -> None:
+    def _break_off(self, job: LiveJob) -> None:
         """The bridge ends before the job did. The next one goes on with what a remote service has, and with what needs
         nobody connected."""
         entry = job.entry
@@ -330,7 +302,7 @@ class Runner:
 
     # The same asked for twice
 
-    def _equals(self, entry: Entry) -> list[_Job]:
+    def _equals(self, entry: Entry) -> list[LiveJob]:
         """Other jobs that have not ended and ask for the same."""
         return [job for job in self._jobs.values() if job.entry.digest == entry.digest and job.entry.id != entry.id]
 
@@ -345,7 +317,7 @@ class Runner:
                 return other.entry.id
         return job_id
 
-    async def _serve_again(self, job: _Job) -> bool:
+    async def _serve_again(self, job: LiveJob) -> bool:
         """Whether an earlier job's result is this one's, too; where only its remote service has it, go on with that."""
         entry = job.entry
         other = twins.find(entry, self._journal, met=job.meets) if entry.handle is None else None
@@ -381,7 +353,7 @@ class Runner:
             "others": self._journal.handles(entry.id),
         }
 
-    def _apply(self, job: _Job, event: dict[str, Any]) -> None:
+    def _apply(self, job: LiveJob, event: dict[str, Any]) -> None:
         """Write down and pass on one event of the worker's."""
         entry = job.entry
         match event["event"]:
@@ -408,7 +380,7 @@ class Runner:
             case _:
                 pass
 
-    def _end(self, job: _Job, state: State, error: UnflattenError | None = None) -> None:
+    def _end(self, job: LiveJob, state: State, error: UnflattenError | None = None) -> None:
         """Write down how a job ended, then tell it. What is of no more use is erased first, which may make the room."""
         entry = job.entry
         entry.state, entry.error, entry.ended = state, error, time.time()
@@ -441,7 +413,7 @@ class Runner:
             del self._unwritten[entry.id]
             self.spool.erase_picture(entry.id)
 
-    def _enqueue(self, job: _Job) -> None:
+    def _enqueue(self, job: LiveJob) -> None:
         self._jobs[job.entry.id] = job
         job.entry.state = State.QUEUED
         self._queue.add(job.entry.id, job.client, batch=job.entry.batch)
@@ -461,11 +433,11 @@ class Runner:
                 job.progress = told
                 job.tell(told)
 
-    def _expect_someone(self, job: _Job) -> None:
+    def _expect_someone(self, job: LiveJob) -> None:
         if not job.listeners and job.leaving is None and not job.entry.unattended:
             job.leaving = asyncio.get_running_loop().call_later(self._grace, self._abandon, job)
 
-    def _abandon(self, job: _Job) -> None:
+    def _abandon(self, job: LiveJob) -> None:
         if job.entry.handle is None:  # what a remote service has may be paid for already: it goes on to its end
             self.cancel(job.entry.id, Abandoned())
 
@@ -491,17 +463,3 @@ class Runner:
             if index not in have:
                 listener(job_id, self._layer(entry, index))
         listener(job_id, Done(entry.report or {}))
-
-
-def _ending(job: _Job, error: Exception) -> tuple[State, UnflattenError]:
-    """How a job ended that raised `error`: a worker killed for a cancel is a cancel, not a crash."""
-    if job.why_cancelled is not None:
-        if isinstance(error, UnflattenError) and error.code == Cancelled.code and not job.why_cancelled.hint:
-            return State.CANCELLED, error  # which may say more
-        return State.CANCELLED, job.why_cancelled
-    if isinstance(error, UnflattenError):
-        return State.FAILED, error
-    if (full := out_of_space(error)) is not None:
-        return State.FAILED, full
-    log.error("job %s", job.entry.id, exc_info=error)
-    return State.FAILED, UnflattenError("Something went wrong inside the bridge.", "Try again.")

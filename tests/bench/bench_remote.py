@@ -37,6 +37,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from bridge.backends.fal.sending import PNG  # noqa: E402
 from tests.unit.backends.fal.service import ENDPOINT, KEY  # noqa: E402
 
 SECONDS, AT_ONCE, PICTURES = 2.0, 10, 50
@@ -197,7 +198,7 @@ def pointed_at(server: Server) -> Any:
 
 
 def packed(pixels: np.ndarray) -> bytes:
-    whole, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    whole, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR), PNG)
     assert whole
     return data.tobytes()
 

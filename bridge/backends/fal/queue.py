@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,11 +132,12 @@ async def follow(
         if streams:
             streams = False
             try:
-                async for status in _stream(ticket, wire):
-                    heard(status)
-                    streams = True
-                    if status.complete:
-                        return status
+                async with aclosing(_stream(ticket, wire)) as statuses:
+                    async for status in statuses:
+                        heard(status)
+                        streams = True
+                        if status.complete:
+                            return status
             except (httpx.TransportError, UnflattenError):
                 pass
         answer = await wire.insist("GET", ticket.status_url, params={"logs": "1"}, patience=patience, waiting=lost)
