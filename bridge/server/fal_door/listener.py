@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,7 +17,7 @@ from bridge.server.fal_door.hosts import PLACES
 
 MOST_CONNECTIONS = 256
 FIRST_WORDS = 10.0
-"""Seconds that a client gets to say what it speaks, to finish CONNECT, and to finish the handshake of TLS."""
+"""Seconds that a client gets to say what it speaks, and for CONNECT, for TLS's handshake, and for a request's head."""
 LONGEST_CONNECT = 8192
 HANDSHAKE = 0x16
 """The first byte of TLS; no method of HTTP begins with it."""
@@ -27,6 +28,35 @@ MakeApp = Callable[[bool, str | None], ASGIApp]
 """The application for a way in: over TLS or not, and through a tunnel to which host."""
 
 log = logging.getLogger("unflatten")
+
+
+class Prompted(H11Protocol):
+    """uvicorn's protocol, for clients that finish what they begin: a request's head must come whole in time."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop()
+        elif self._patience is None:
+            self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        self._patience = self.loop.call_later(FIRST_WORDS, self.transport.close)
+
+    def _stop(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
 
 class Listener:
@@ -99,8 +129,8 @@ class Listener:
             connection.close()
 
     async def _hand_over(self, connection: socket.socket, config: uvicorn.Config, *, secure: bool) -> None:
-        def protocol() -> H11Protocol:
-            return H11Protocol(config, self._state, {})
+        def protocol() -> Prompted:
+            return Prompted(config, self._state, {})
 
         loop = asyncio.get_running_loop()
         if secure:

@@ -126,10 +126,12 @@ def test_who_says_nothing_holds_no_connection_for_ever(door: Door) -> None:
     with (
         socket.create_connection(("127.0.0.1", door.port), timeout=20) as silent,
         socket.create_connection(("127.0.0.1", door.port), timeout=20) as slow,
+        socket.create_connection(("127.0.0.1", door.port), timeout=20) as half,
     ):
         slow.sendall(b"CONNECT fal.run")
+        half.sendall(b"GET / HTTP/1.1\r\nHost: ")
         began = time.monotonic()
-        assert silent.recv(1) == b"" and slow.recv(1000) == b""
+        assert silent.recv(1) == b"" and slow.recv(1000) == b"" and half.recv(1000) == b""
         assert time.monotonic() - began < 15
 
 
