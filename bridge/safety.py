@@ -27,7 +27,6 @@ UNSAFE = 0.8
 SEEN = 256
 CROP = 224
 MEAN_BGR = (104.0, 117.0, 123.0)
-THREADS = 2
 
 
 class CheckerMissing(UnflattenError):
@@ -68,7 +67,7 @@ def weights() -> Path | None:
 
 @cache
 def _session() -> "onnxruntime.InferenceSession":
-    import onnxruntime
+    from bridge.inference import open_session
 
     file = weights()
     if file is None or hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
@@ -76,9 +75,4 @@ def _session() -> "onnxruntime.InferenceSession":
             "The safety checker is not installed, or is damaged.",
             "Run “python3 install.py” again, or send enable_safety_checker: false.",
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False  # the arena would keep its peak for the worker's life
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return open_session(file)

@@ -26,14 +26,8 @@ def ask(data: Path) -> dict[str, Any] | None:
     return _request(card, "GET", "/v1/status") if card else None
 
 
-def ask_fal_door(data: Path) -> dict[str, Any] | None:
-    """Whether the running bridge's fal door is open, where, and its key; None where no bridge runs."""
-    card = Discovery.read(data)
-    return _request(card, "GET", "/v1/fal-door") if card else None
-
-
 def open_fal_door(data: Path, *, port: int = 0, backend: str | None = None) -> dict[str, Any] | None:
-    """Open the running bridge's fal door, where it is closed; what `ask_fal_door` tells then.
+    """Open the running bridge's fal door, where it is closed; where it is then, and its key. None: no bridge runs.
 
     port: 0 for any, or for the one that it is open on. Raises UnflattenError where it cannot be opened so.
     """

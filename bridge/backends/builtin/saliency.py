@@ -10,11 +10,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bridge.errors import BackendUnavailable
+from bridge.inference import open_session
 
 WEIGHTS = Path(__file__).parent / "weights" / "u2netp.onnx"
 SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
 SIDE = 320
-THREADS = 2  # fixed, not the machine's: sums in another order may round otherwise, and a seed must give its bytes again
 
 
 def weights_problem() -> str:
@@ -31,12 +31,7 @@ def _session() -> onnxruntime.InferenceSession:
     problem = weights_problem()
     if problem:
         raise BackendUnavailable(problem, "Run “python3 install.py” again.")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False  # the arena would keep its peak for the worker's life
-    return onnxruntime.InferenceSession(str(WEIGHTS), options, providers=["CPUExecutionProvider"])
+    return open_session(WEIGHTS)
 
 
 def salience(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
