@@ -121,6 +121,8 @@ class Job:
 
         async def write_down() -> None:
             nonlocal intent
+            if self._talk.over or self._job.cancelled():
+                raise asyncio.CancelledError  # nothing is there yet that would have to be called off
             intent = replace(intent, at=time.time() + wire.ahead)
             self._handing = True
             await self._talk.keep(to_text(intent))

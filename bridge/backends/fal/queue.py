@@ -60,15 +60,17 @@ async def hand_over(
 ) -> Ticket | None:
     """Submit `order`; None where it cannot be told whether fal took it. Raises Trouble where it certainly did not.
 
-    Tried again only where it certainly was not taken. before: awaited before each try. not_taken: awaited after a try
-    that will be made again, with HTTP's status or 0. start_within: seconds after which fal need not begin any more.
+    Tried again only where it certainly was not taken. before: awaited in each try when the connection is there, and
+    before a byte of the order goes over it. not_taken: awaited after a try that will be made again, with HTTP's status
+    or 0. start_within: seconds after which fal need not begin any more.
     """
     headers = {**LIFECYCLE, "X-Fal-Store-IO": "0", "X-Fal-Request-Timeout": f"{start_within:.0f}"}
     reachable_until = time.monotonic() + PATIENCE
     for attempt in itertools.count(1):
-        await before()
         try:
-            answer = await wire.call("POST", f"{wire.places.queue}/{ENDPOINT}", json=order, headers=headers)
+            answer = await wire.call(
+                "POST", f"{wire.places.queue}/{ENDPOINT}", before=before, json=order, headers=headers
+            )
         except httpx.TransportError as error:
             if not retries.was_not_sent(error):
                 return None

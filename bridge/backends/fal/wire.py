@@ -6,7 +6,7 @@ import email.utils
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -78,13 +78,23 @@ class Wire:
             await client.aclose()
 
     async def call(
-        self, method: str, url: str, *, most: int = MOST_ANSWER, careful: bool = False, **options: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        most: int = MOST_ANSWER,
+        careful: bool = False,
+        before: Callable[[], Awaitable[None]] | None = None,
+        **options: Any,
     ) -> Answer:
-        """One call; careful: without the key, to a URL that fal named.
+        """One call. careful: without the key, to a URL that fal named. before: awaited when the connection is there,
+        and before a byte of the request goes over it.
 
         Raises httpx.TransportError, UnsafeURL, and TooLarge for an answer of more than `most` bytes.
         """
         client = self.careful if careful else self._with_key(url)
+        if before is not None:
+            options["extensions"] = {"trace": _before_first_byte(before)}
         async with client.stream(method, url, follow_redirects=False, **options) as response:
             if not careful:
                 self._set_clock(response.headers.get("date", ""))
@@ -137,6 +147,16 @@ class Wire:
 
     def _with_key(self, url: str) -> httpx.AsyncClient:
         return self._queue if url.startswith(f"{self.places.queue}/") else self._client
+
+
+def _before_first_byte(act: Callable[[], Awaitable[None]]) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
+    """What httpx awaits at each step of a request, as its `trace` extension."""
+
+    async def hear(step: str, told: dict[str, Any]) -> None:
+        if step == "http11.send_request_headers.started":
+            await act()
+
+    return hear
 
 
 def _client(account: Account) -> httpx.AsyncClient:
