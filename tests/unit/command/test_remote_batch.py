@@ -1,5 +1,6 @@
 """`unflatten split` and `batch` with a remote splitter: paid for once, whatever happens on the way."""
 
+import json
 import os
 import signal
 import threading
@@ -55,6 +56,12 @@ def paint(folder: Path, count: int) -> list[Path]:
 def left_over(unflatten: CommandLine) -> list[str]:
     folder = unflatten.data / "submitted"
     return [file.name for file in folder.iterdir()] if folder.exists() else []
+
+
+def stages(unflatten: CommandLine) -> list[str]:
+    """How far each picture is that fal has or may have."""
+    files = [unflatten.data / "submitted" / name for name in left_over(unflatten)]
+    return [json.loads(file.read_text())["stage"] for file in files if file.suffix != ".part"]
 
 
 def batch(*options: str) -> list[str]:
@@ -151,6 +158,33 @@ def test_an_account_that_takes_few_is_not_run_into_for_ever(unflatten: CommandLi
 
 
 def test_a_batch_that_was_killed_goes_on_and_pays_for_nothing_twice(unflatten: CommandLine, fal: Fal) -> None:
+    """Killed while fal has some of the pictures, has not had others, and none is on its way."""
+    fal.concurrency, fal.seconds = 2, 6.0
+    paint(unflatten.folder / "pictures", 8)
+    first = unflatten.start(*batch())
+    seen: list[tuple[float, list[str]]] = []
+
+    def none_is_on_its_way() -> bool:
+        """Those at work and as many as may wait behind them are there, and for a second no other was sent."""
+        seen.append((time.monotonic(), stages(unflatten)))
+        since = next(at for at, found in seen if found == seen[-1][1])
+        return set(seen[-1][1]) == {"submitted"} and seen[-1][0] - since > 1
+
+    wait_for(none_is_on_its_way)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert 2 < len(fal.orders) < 8
+    fal.concurrency, fal.seconds = 10, 0.2
+    told = unflatten(*batch())
+    assert told.returncode == 0, told.stderr
+    assert len(fal.orders) == 8 and left_over(unflatten) == [] and len(results(unflatten)) == 8
+
+
+def test_a_batch_killed_with_pictures_on_their_way_sends_again_only_what_fal_cannot_have(
+    unflatten: CommandLine, fal: Fal
+) -> None:
+    """Where the kill fell between writing down and sending, fal lists nothing; then it is left to the user to try."""
+    (unflatten.data / "preferences.json").write_text('{"remote_allowed": true, "wall_clock": 10}')
     fal.seconds = 0.8
     paint(unflatten.folder / "pictures", 8)
     first = unflatten.start(*batch())
@@ -158,8 +192,13 @@ def test_a_batch_that_was_killed_goes_on_and_pays_for_nothing_twice(unflatten: C
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     told = unflatten(*batch())
-    assert told.returncode == 0, told.stderr
-    assert len(fal.orders) == 8 and left_over(unflatten) == [] and len(results(unflatten)) == 8
+    taken = len(fal.orders)
+    assert len(results(unflatten)) == taken, told.stderr
+    assert told.stderr.count("it cannot be told whether fal took") == 8 - taken
+    assert told.returncode == (taken < 8) and left_over(unflatten) == []
+    again = unflatten(*batch())
+    assert again.returncode == 0, again.stderr
+    assert len(fal.orders) == 8 and len(results(unflatten)) == 8
 
 
 def test_ctrl_c_ends_at_once_calls_off_what_waits_and_leaves_what_is_at_work(unflatten: CommandLine, fal: Fal) -> None:

@@ -1,6 +1,7 @@
 """What was begun is taken up by its name: never handed over twice, never lost while fal has it."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -232,6 +233,33 @@ def test_before_anything_is_handed_over_cancelling_costs_nothing(fal: Fal) -> No
     fal.script["initiate"] = [Reply(503, b"")] * 50
     drafted = cancelled_when(fal, lambda: fal.count("initiate") > 0)
     assert isinstance(drafted.error, Cancelled) and drafted.error.hint == "" and fal.orders == {}
+
+
+def test_while_fals_queue_is_being_connected_to_nothing_is_written_down(fal: Fal) -> None:
+    """Whoever is killed there need not ask whether fal took it: a name looked up and a handshake take longest."""
+    stop = threading.Event()
+    written: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        preferences.change("fal-queue-url", f"https://127.0.0.1:{silent.getsockname()[1]}")
+        job = JobContext(seed=77, cancelled=stop.is_set)
+        running = Backend().draft(picture(), Settings(num_layers=3), job)
+
+        def draw() -> None:
+            with pytest.raises(Cancelled) as caught:
+                written.extend(event.text for event in running if isinstance(event, Handle))
+            written.append(caught.value.hint)
+
+        drawing = threading.Thread(target=draw)
+        drawing.start()
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(1) == b"\x16", "a handshake has begun"
+            time.sleep(0.3)
+            assert written == []
+            stop.set()
+            drawing.join(5)
+    assert written == [""], "nothing to be looked up, and nothing that might cost"
+    assert fal.orders == {}
 
 
 def test_an_order_on_its_way_is_seen_through_so_that_it_can_be_called_off(
