@@ -82,10 +82,9 @@ class Runner:
         self.check_open(entry.id)
         self._journal.add(entry)
         job = LiveJob(entry, client, [listener])
-        if entry.digest:
-            job.meets = next((other.entry.id for other in self._equals(entry)), None)
+        job.meets = next((other.entry.id for other in self._equals(entry)), None)
         self._enqueue(job)
-        return self._position(entry.id)
+        return self.position(entry.id)
 
     def expect(self, entry: Entry, client: Hashable, listener: Listener, bring: Bring) -> None:
         """Take in a job whose picture is still to be brought: written down now, queued when `bring` has ended."""
@@ -304,12 +303,14 @@ class Runner:
 
     def _equals(self, entry: Entry) -> list[LiveJob]:
         """Other jobs that have not ended and ask for the same."""
+        if not entry.digest:
+            return []
         return [job for job in self._jobs.values() if job.entry.digest == entry.digest and job.entry.id != entry.id]
 
     def _begun_first(self, job_id: str) -> str:
         """Which of `job_id` and its equals comes now: one that a remote service has already, so that it serves all."""
         entry = self._jobs[job_id].entry
-        for other in self._equals(entry) if entry.digest and entry.handle is None else []:
+        for other in self._equals(entry) if entry.handle is None else []:
             if other.entry.handle is not None and self._queue.remove(other.entry.id):
                 job = self._jobs[job_id]
                 self._queue.add(job_id, job.client, batch=entry.batch)
@@ -360,7 +361,7 @@ class Runner:
             case "progress":
                 job.progress = Progressed(event["stage"], event["step"], event["steps"], event.get("seconds_left"))
                 job.tell(job.progress)
-                for other in self._equals(entry) if entry.digest and entry.handle is not None else []:
+                for other in self._equals(entry) if entry.handle is not None else []:
                     other.progress = job.progress
                     other.tell(job.progress)
             case "handle":
@@ -420,9 +421,6 @@ class Runner:
         self._idle.clear()
         self._wake.set()
 
-    def _position(self, job_id: str) -> int:
-        return self._queue.order().index(job_id) + int(self._running is not None)
-
     def _tell_positions(self) -> None:
         """Tell those who wait how many pictures go first, where that has changed."""
         for place, job_id in enumerate(self._queue.order()):
@@ -447,7 +445,7 @@ class Runner:
 
     def _retell(self, job_id: str, have: set[int], listener: Listener) -> None:
         """Tell of a job that has ended."""
-        entry = self._unwritten.get(job_id) or self._journal.get(job_id)
+        entry = self.look(job_id)
         if entry is None:
             raise UnknownJob()
         if entry.state is not State.DONE or entry.layers is None:
