@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from bridge.connection_file import data_dir
 from bridge.errors import BadSettings
-from bridge.protocol import data_dir
 from bridge.urls import check_base_url
 
 FILE = "preferences.json"

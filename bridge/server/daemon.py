@@ -19,6 +19,7 @@ import uvicorn
 from filelock import FileLock, Timeout
 
 from bridge import __version__, protocol
+from bridge.connection_file import Connection, read_connection, remove_connection, write_connection
 from bridge.errors import UnflattenError
 from bridge.jobs.journal import Journal
 from bridge.jobs.keeping import sweep
@@ -26,7 +27,6 @@ from bridge.jobs.runner import Runner
 from bridge.jobs.spool import Spool
 from bridge.jobs.workshop import WORKER_COMMAND, Workshop
 from bridge.server.app import make_app
-from bridge.server.card import remove_card, write_card
 from bridge.server.doorkeeper import Doorkeeper
 from bridge.server.fal_door.files import UPLOADS, sweep_uploads
 from bridge.server.log import describe_loop_error, start_log
@@ -79,7 +79,7 @@ def serve(
 ) -> int:
     """Run the bridge in this process until it is stopped or has been idle for `idle_exit` seconds; the exit code.
 
-    data: protocol.data_dir(), or where the user wants it. Returns 0 at once where another bridge already serves `data`.
+    data: data_dir(), or where the user wants it. Returns 0 at once where another bridge already serves `data`.
     worker_idle: seconds after which an idle worker process is ended. keep_days: how long results are kept.
     grace: seconds that a job whose client is gone goes on. drain: seconds that a running job gets at the end.
     worker: the worker's command line. fal: open the fal door too.
@@ -107,7 +107,7 @@ def serve(
         lock.release()
 
 
-def _take(lock: FileLock, data: Path) -> protocol.Discovery | None:
+def _take(lock: FileLock, data: Path) -> Connection | None:
     """Take the lock; or the card of the bridge that holds it. One without a card is ending or starting: wait for it."""
     deadline = time.monotonic() + CHANGEOVER
     while True:
@@ -115,7 +115,7 @@ def _take(lock: FileLock, data: Path) -> protocol.Discovery | None:
             lock.acquire(timeout=0)
             return None
         except Timeout:
-            card = protocol.Discovery.read(data)
+            card = read_connection(data)
             if card is not None:
                 return card
             if time.monotonic() > deadline:
@@ -161,7 +161,7 @@ class _Daemon:
         times = self._times
         doorkeeper = Doorkeeper(self._data, runner, journal, keep_days=times.keep_days, grace=times.grace)
         with _listen() as listener, self._signals():
-            card = protocol.Discovery(
+            card = Connection(
                 port=listener.getsockname()[1],
                 pid=os.getpid(),
                 token=secrets.token_hex(32),
@@ -179,14 +179,16 @@ class _Daemon:
             ]
             try:
                 # the listener queues whoever comes before uvicorn has taken it up, so the card can go out now
-                write_card(self._data, card)
+                write_connection(self._data, card)
                 log.info("bridge %s started on port %d", __version__, card.port)
                 _say(f"The bridge is running (process {card.pid}, port {card.port}).")
                 if self._fal is not None:
                     await self._open_door(doorkeeper, self._fal)
                 await self._asked_to_stop.wait()
             finally:
-                remove_card(self._data, card)  # from here on a client starts a new bridge, which waits for the lock
+                remove_connection(
+                    self._data, card
+                )  # from here on a client starts a new bridge, which waits for the lock
                 await self._wind_up(runner, sessions)
                 await doorkeeper.close()
                 server.stop.set()

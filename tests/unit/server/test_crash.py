@@ -17,6 +17,7 @@ from trial.client import new_job, noise
 from trial.running import Bridge, Starter, wait_for
 
 from bridge import protocol
+from bridge.connection_file import read_connection
 
 
 def kill(bridge: Bridge) -> None:
@@ -183,7 +184,7 @@ def test_a_remote_handle_is_written_down_before_anyone_waits_on_it(shared_bridge
 def test_a_stale_card_and_lock_do_not_keep_a_bridge_from_starting(start: Starter) -> None:
     first = start()
     kill(first)
-    assert protocol.Discovery.read(first.data) is not None
+    assert read_connection(first.data) is not None
     second = start()
     assert second.card.pid == second.process.pid
     with second.client() as client:
