@@ -72,9 +72,9 @@ _FROM_VERSION_2 = """
 INSERT INTO jobs SELECT id, 'bridge', id, state, created, NULL, ended, batch,
     coalesce(json_extract(extra, '$.unattended'), 0), coalesce(json_extract(extra, '$.retry'), 1),
     json_extract(extra, '$.expires'), coalesce(backend, 'builtin'), '{}', settings,
-    CASE WHEN width = 0 THEN json_array('awaited', json('{}')) ELSE json_array('raw', json_object('width', width, 'height', height,
-        'model', model, 'depth', depth, 'channels', channels, 'view', json(iif(view, 'true', 'false')),
-        'profile_bytes', profile_bytes)) END,
+    CASE WHEN width = 0 THEN json_array('awaited', json('{}')) ELSE
+        json_array('raw', json_object('width', width, 'height', height, 'model', model, 'depth', depth,
+            'channels', channels, 'view', json(iif(view, 'true', 'false')), 'profile_bytes', profile_bytes)) END,
     json_array('layers', json('{}')), digest, width, height, attempts, handle, layers, NULL, report,
     iif(error IS NULL, NULL, json_object('code', json_extract(error, '$[0]'), 'kind', 'internal',
         'message', json_extract(error, '$[1]'), 'hint', json_extract(error, '$[2]'),
@@ -227,7 +227,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _create(db: sqlite3.Connection, version: int) -> None:
-    """Make the table, and take over the rows of an older one. All in one transaction: two processes may come at once."""
+    """Make the table, and take over the rows of an older one; in one transaction, since two processes may come."""
     db.execute("BEGIN IMMEDIATE")
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
@@ -264,12 +264,10 @@ def _to_row(job: Job) -> dict[str, object]:
         "height": job.height,
         "attempts": job.attempts,
         "handle": job.handle,
-        "layers": None
-        if job.layers is None
-        else json.dumps([[each.name, each.kind, each.rect] for each in job.layers]),
-        "images": None if job.images is None else json.dumps([[each.nbytes, each.unsafe] for each in job.images]),
-        "report": None if job.report is None else json.dumps(job.report),
-        "error": None if job.error is None else json.dumps(job.error.as_dict()),
+        "layers": job.layers and json.dumps([[each.name, each.kind, each.rect] for each in job.layers]),
+        "images": job.images and json.dumps([[each.nbytes, each.unsafe] for each in job.images]),
+        "report": job.report and json.dumps(job.report),
+        "error": job.error and json.dumps(job.error.as_dict()),
         "delivered": int(job.delivered),
     }
 

@@ -1,0 +1,74 @@
+"""An engine in a command's own process: the same lanes, workers and store as the bridge's, for as long as it runs."""
+
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bridge.errors import OutOfSpace
+from bridge.jobs.engine import Engine
+from bridge.jobs.files import JobFiles
+from bridge.jobs.job import State
+from bridge.jobs.store import Store
+from bridge.jobs.supervisor import WORKER_COMMAND, Workers
+
+STORE_FILE = "journal.sqlite"
+"""The store of jobs, in the data folder."""
+OWNER = "command"
+"""The first word of a command's name in the store; its process id and start follow."""
+
+
+@asynccontextmanager
+async def open_engine(
+    data: Path, *, remembers: bool, workers: int = 1, command: Sequence[str] = WORKER_COMMAND
+) -> AsyncGenerator[Engine]:
+    """An engine that ends with the block; what services have then is taken up when the same is asked again.
+
+    data: the data folder. remembers: whether it must be known after a crash what services were sent; without, nothing
+    is written there. workers: pictures split at a time. Raises OutOfSpace where it must be known and cannot be written.
+    """
+    store = _open_store(data) if remembers else Store(None)
+    with tempfile.TemporaryDirectory(prefix="unflatten-", ignore_cleanup_errors=True) as folder:
+        files = JobFiles(Path(folder) / "jobs")
+        pool = Workers(Path(folder) / "worker.log", command=command)
+        engine = Engine(store, files, pool, owner=_name(os.getpid()), cpu=workers)
+        try:
+            yield engine
+        finally:
+            await engine.drain(0)
+            await engine.close()
+
+
+def _open_store(data: Path) -> Store:
+    """The bridge's own store, with what commands left there that were killed: no longer theirs, but not forgotten."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(data / STORE_FILE)
+    except OSError as problem:
+        raise OutOfSpace(
+            f"It could not be written down where the picture is sent: {problem.strerror}.",
+            f"Nothing goes on without that. Look at {data}, and free some space on its disk.",
+        ) from None
+    for owner in store.owners():
+        if owner.split()[0] == OWNER and not _lives(owner):
+            for job in store.unfinished(owner):
+                job.state, job.ended = State.INTERRUPTED, job.created
+                store.save(job)
+    return store
+
+
+def _name(pid: int) -> str:
+    """A process's name that no later one has: ids are used again."""
+    import psutil
+
+    return f"{OWNER} {pid} {psutil.Process(pid).create_time():.2f}"
+
+
+def _lives(owner: str) -> bool:
+    import psutil
+
+    try:
+        return _name(int(owner.split()[1])) == owner
+    except (psutil.Error, ValueError, IndexError):
+        return False
