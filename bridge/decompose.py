@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from bridge.backends.base import Backend, DraftLayer, Handle, JobContext, Progress
-from bridge.errors import BadPicture, NothingFound
+from bridge.errors import BadPicture, NothingFound, UselessDraft
 from bridge.finish.exact import make_exact
 from bridge.finish.fit import Fitted, fit
 from bridge.finish.measure import measure
@@ -88,14 +88,19 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
                 job.checkpoint()
     drafted = time.monotonic()
 
+    if not drafts:
+        raise UselessDraft(
+            "No layers came back for your picture.",
+            "Your picture is unchanged. Try again, with another number of layers or another seed.",
+        )
     yield Progress("Making the layers exact", 0, 1)
     sifted = sift(Stack(tuple(event.layer for event in drafts), drafts[0].width, drafts[0].height), picture)
     fitted = fit(_named(sifted, picture, job), picture, faithful=sifted.faithful)
     job.checkpoint()
     if sifted.faithful and picture.is_opaque:  # then exactness changes no layer's bounds
-        stack = _worth_having(crop_layers(fitted.stack, whole_first=True), settings)
-        yield Planned(stack)
-        make_exact(Fitted(stack, []), picture)
+        planned = _worth_having(crop_layers(fitted.stack, whole_first=True), settings)
+        yield Planned(planned)
+        stack = make_exact(Fitted(planned, []), picture)
     else:
         stack = _worth_having(crop_layers(make_exact(fitted, picture)), settings)
         yield Planned(stack)
