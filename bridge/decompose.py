@@ -109,16 +109,19 @@ def finish(
     """
     check_splittable(picture)
     if not drafted:
-        raise UselessDraft("The splitter gave no layers.", "Your picture is unchanged. Try again, or another splitter.")
+        raise UselessDraft(
+            "No layers came back for your picture.",
+            "Your picture is unchanged. Try again, with another number of layers or another seed.",
+        )
     began = time.monotonic()
     yield Progress("Making the layers exact", 0, 1)
     sifted = sift(Stack(tuple(each.layer for each in drafted), drafted[0].width, drafted[0].height), picture)
     fitted = fit(_named(sifted, picture, job), picture, faithful=sifted.faithful)
     job.checkpoint()
     if sifted.faithful and picture.is_opaque:  # then exactness changes no layer's bounds
-        stack = _worth_having(crop_layers(fitted.stack, whole_first=True), settings)
-        yield Planned(stack)
-        make_exact(Fitted(stack, []), picture)
+        planned = _worth_having(crop_layers(fitted.stack, whole_first=True), settings)
+        yield Planned(planned)
+        stack = make_exact(Fitted(planned, []), picture)
     else:
         stack = _worth_having(crop_layers(make_exact(fitted, picture)), settings)
         yield Planned(stack)

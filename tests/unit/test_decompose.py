@@ -100,3 +100,9 @@ def test_a_transparent_picture_keeps_its_transparency(truth: list[np.ndarray]) -
 def test_a_useless_draft_is_an_error_and_no_success(truth: list[np.ndarray]) -> None:
     with pytest.raises(UselessDraft):
         run(Picture(drafts.flattened(truth)), [drafts.blank(drafts.small(layer)) for layer in truth])
+
+
+def test_no_layers_at_all_is_an_error_that_says_so(truth: list[np.ndarray]) -> None:
+    with pytest.raises(UselessDraft, match="No layers came back") as raised:
+        run(Picture(drafts.flattened(truth)), [])
+    assert "unchanged" in raised.value.hint
