@@ -72,7 +72,7 @@ class ProtocolError(ValueError):
     """A frame that is not of this protocol. The text is a sentence for the user."""
 
 
-def encode(kind: str, **fields: Any) -> str:
+def encode(kind: str, /, **fields: Any) -> str:
     """One JSON text frame of type `kind`."""
     return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.backends import registry
 from bridge.errors import BadSettings
-from bridge.protocol import data_dir
+from bridge.connection_file import data_dir
 
 FILE = "preferences.json"
 _NAMES = {"remote-allowed": "remote_allowed", "backend": "backend"}

@@ -1,4 +1,4 @@
-"""Writing so that a file is either whole or not there, private where it must be, with a full disk said in a sentence."""
+"""Writing files that are either whole or not there, private where they must be, with a full disk said in a sentence."""
 
 import contextlib
 import errno

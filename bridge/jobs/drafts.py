@@ -42,8 +42,8 @@ def write_local(folder: Path, draft: LocalDraft) -> None:
             {
                 "name": layer.name,
                 "kind": layer.kind,
-                "left": layer.left,
-                "top": layer.top,
+                "left": int(layer.left),  # splitters compute with numpy's numbers
+                "top": int(layer.top),
                 "shape": layer.pixels.shape,
                 "dtype": layer.pixels.dtype.name,
                 "canvas": (each.width, each.height),

@@ -53,6 +53,12 @@ Bring = Callable[[Job], Awaitable[RawPicture]]
 log = logging.getLogger("unflatten")
 
 
+def _log_bug(task: asyncio.Task[None]) -> None:
+    """A job's task that ends with an error has not told its end."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a job could not be ended", exc_info=error)
+
+
 class Engine:
     """The jobs of one process.
 
@@ -283,6 +289,7 @@ class Engine:
         self._idle.clear()
         live.awaited = bring is not None
         live.task = asyncio.create_task(self._live(live, bring))
+        live.task.add_done_callback(_log_bug)
 
     async def _live(self, live: LiveJob, bring: Bring | None) -> None:
         try:

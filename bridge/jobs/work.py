@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from bridge.backends import registry
-from bridge.backends.base import Backend, Fetched, JobContext, Model, Progress, RemoteBackend
+from bridge.backends.base import Fetched, JobContext, Model, Progress, RemoteBackend
 from bridge.decompose import Drafted, Finished, Planned, Report, Step, decompose, draft, finish
 from bridge.files.disk import write_whole
 from bridge.jobs import drafts
@@ -123,7 +123,7 @@ class _Resident:
             self._loaded = None
             self._open.close()  # first, so that two never share the memory
             backend = registry.get(name)
-            assert isinstance(backend, Backend)
+            assert not isinstance(backend, RemoteBackend)
             self._loaded = self._open.enter_context(backend.open(backend.Options.model_validate(options)))
             self._key = key
         return self._loaded

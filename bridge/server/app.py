@@ -43,7 +43,7 @@ def make_app(
     began = time.monotonic()
 
     async def status(_: Request) -> Response:
-        workers = dict(enumerate(engine.workers.pids, 1))
+        workers = {f"worker {number}": pid for number, pid in enumerate(engine.workers.pids, 1)}
         told: Status = {
             "version": __version__,
             "protocol": protocol.VERSION,
@@ -53,7 +53,7 @@ def make_app(
             "jobs": engine.counts(),
             "worker": engine.workers.state,
             "fal_door": doorkeeper.told(),
-            "memory": await asyncio.to_thread(_memory, {"bridge": os.getpid(), **{f"worker {n}": pid for n, pid in workers.items()}}),
+            "memory": await asyncio.to_thread(_memory, {"bridge": os.getpid(), **workers}),
         }
         return JSONResponse(told)
 

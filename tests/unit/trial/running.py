@@ -82,7 +82,7 @@ class Starter:
             stderr=subprocess.STDOUT,
             text=True,
             preexec_fn=preexec,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "UNFLATTEN_HOME": str(data), **(environment or {})},
         )
         bridge = Bridge(data, process)
         self._started.append(bridge)
