@@ -5,12 +5,14 @@ Shared with the plugin, like protocol.py: standard library only, Python 3.9 and 
 
 import json
 import os
-import secrets
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Optional
+
+# Relative, because the plugin has it beside this file too.
+from .atomic_text import write_text
 
 CONNECTION_FILE = "bridge.json"
 
@@ -56,14 +58,7 @@ def write_connection(folder: Path, connection: Connection) -> None:
 
     A client that reads it meanwhile sees the whole new file or the whole old one.
     """
-    part = folder / f".{CONNECTION_FILE}.{secrets.token_hex(4)}"
-    try:
-        with open(part, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            json.dump(asdict(connection), file)
-        os.replace(part, folder / CONNECTION_FILE)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_text(folder / CONNECTION_FILE, json.dumps(asdict(connection)), 0o600)
 
 
 def remove_connection(folder: Path, connection: Connection) -> None:

@@ -10,7 +10,7 @@ from installer.manual import manual
 
 NAME = "unflatten"
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = ("protocol.py", "connection_file.py")
+SHARED = ("protocol.py", "connection_file.py", "manifest.py", "atomic_text.py")
 """Files of the bridge that the plugin runs too. Each needs only the standard library."""
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "vendor")
 

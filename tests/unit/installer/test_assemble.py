@@ -28,7 +28,7 @@ def test_every_module_is_of_a_syntax_that_the_oldest_krita_reads(assembled: Path
 
 def test_it_has_the_very_files_that_the_bridge_shares_and_knows_where_the_bridge_is(assembled: Path) -> None:
     plugin = assembled / "unflatten"
-    for name in ("protocol.py", "connection_file.py"):
+    for name in ("protocol.py", "connection_file.py", "manifest.py", "atomic_text.py"):
         assert (plugin / name).read_bytes() == (ROOT / "bridge" / name).read_bytes()
     told = json.loads((plugin / "bridge.json").read_text("utf-8"))
     assert told == {"python": str(Environment(ROOT).python), "data": str(Path("/data of the bridge"))}
