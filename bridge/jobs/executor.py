@@ -15,7 +15,7 @@ from bridge.jobs.errors import LayersGone
 from bridge.jobs.files import JobFiles
 from bridge.jobs.job import LayerReady, SavedImage, Stacked, State
 from bridge.jobs.lanes import Lane, Place, Scheduler
-from bridge.jobs.live import Clock, LiveJob
+from bridge.jobs.live import Clock, LiveJob, LiveJobs
 from bridge.jobs.remote import PACKING, Connections, Remote
 from bridge.jobs.store import Store, outlines_from_plain, output_to_plain, source_to_plain
 from bridge.jobs.supervisor import Workers
@@ -48,8 +48,9 @@ class Executor:
     async def close(self) -> None:
         await self._connections.close()
 
-    async def run(self, live: LiveJob) -> None:
-        """Until the output is whole. Raises UnflattenError where there will be none."""
+    async def run(self, live: LiveJob, jobs: LiveJobs) -> None:
+        """Until the output is whole. jobs: all that live. Raises UnflattenError where there will be none."""
+        await self._wait_for_the_same(live, jobs)
         if await self._reused(live):
             return
         chosen = choose(live.job.request.backend, live.job.request.options).check()
@@ -104,6 +105,15 @@ class Executor:
             self.paces[backend] = min(max(clock.taken / clock.estimated * self.pace(backend), low), high)
 
     # The same asked for twice
+
+    async def _wait_for_the_same(self, live: LiveJob, jobs: LiveJobs) -> None:
+        """Wait until no job that goes first asks for the same: its result serves this one too."""
+        while live.job.handle is None and (same := jobs.first_of_the_same(live)) is not None:
+            live.same = same
+            same.followers.append(live)
+            if same.progress is not None:
+                live.show(same.progress)
+            await same.over.wait()
 
     async def _reused(self, live: LiveJob) -> bool:
         """Whether an earlier job's result is this one's, too; where only its service has it, go on with that."""

@@ -3,11 +3,13 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bridge.backends.base import Progress
 from bridge.errors import UnflattenError
 from bridge.jobs.job import Job, JobEvent, Listener, Progressed, SavedImage, State
+from bridge.jobs.lanes import Lane
 from bridge.settings import MAX_SEED, Settings
 
 
@@ -36,7 +38,7 @@ class LiveJob:
 
     ready: layers whose files are whole; images: those saved as image files. why_cancelled: once it is to end;
     spare_begun: what a service is at work on is then left to it. interrupted: the engine ends before the job does.
-    leaving: runs out once nobody listens. awaited: its picture is still on its way. same: an equal job that was there
+    leaving: runs out once nobody listens. same: an equal job that was there
     before, whose result will serve this one too; followers: those that it serves. task: runs it; over: set at its end.
     """
 
@@ -49,7 +51,6 @@ class LiveJob:
     spare_begun: bool = False
     interrupted: bool = False
     leaving: asyncio.TimerHandle | None = None
-    awaited: bool = False
     same: "LiveJob | None" = None
     followers: "list[LiveJob]" = field(default_factory=list["LiveJob"])
     clock: Clock | None = None
@@ -68,6 +69,13 @@ class LiveJob:
     def begun(self) -> bool:
         return self.job.state is not State.QUEUED
 
+    def interrupt(self) -> None:
+        """The engine ends before the job did."""
+        if not self.interrupted:
+            self.interrupted = True
+            if self.task is not None:
+                self.task.cancel()
+
     def tell(self, event: JobEvent) -> None:
         """Tell all listeners."""
         for listener in list(self.listeners):
@@ -84,6 +92,65 @@ class LiveJob:
             if live.progress != progress:
                 live.progress = progress
                 live.tell(progress)
+
+
+class LiveJobs:
+    """All jobs of an engine that have not ended, by their ids, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, LiveJob] = {}
+        self.idle = asyncio.Event()
+        """Set while there is none."""
+        self.idle.set()
+
+    def __iter__(self) -> Iterator[LiveJob]:
+        return iter(list(self._jobs.values()))
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def get(self, job_id: str) -> LiveJob | None:
+        return self._jobs.get(job_id)
+
+    def add(self, live: LiveJob) -> None:
+        self._jobs[live.id] = live
+        self.idle.clear()
+
+    def remove(self, live: LiveJob) -> None:
+        """It has ended, or this engine does."""
+        del self._jobs[live.id]
+        if live.leaving is not None:
+            live.leaving.cancel()
+        live.over.set()
+        if not self._jobs:
+            self.idle.set()
+
+    @property
+    def begun(self) -> int:
+        """How many have begun."""
+        return sum(each.begun for each in self._jobs.values())
+
+    def same(self, same_as: str) -> list[LiveJob]:
+        """Those that ask for the same; none for an empty text."""
+        return [each for each in self._jobs.values() if each.job.request.same_as == same_as != ""]
+
+    def first_of_the_same(self, live: LiveJob) -> LiveJob | None:
+        """Who goes before `live` and asks for the same: one that a service has already, or else the one that was there
+        first."""
+        equals = self.same(live.job.request.same_as)
+        with_handle = [each for each in equals if each.job.handle is not None]
+        first = next(iter(with_handle or equals), live)
+        return None if first is live else first
+
+    def position(self, job_id: str, lanes: Iterable[Lane]) -> int:
+        """How many jobs go before one that has not begun; those whose picture is on its way come last."""
+        live = self._jobs.get(job_id)
+        if live is None or live.begun:
+            return 0
+        for lane in lanes:
+            if job_id in lane:
+                return lane.order().index(job_id) + lane.busy
+        return sum(each is not live for each in self._jobs.values())
 
 
 def seed_of(settings: Settings) -> int:

@@ -5,7 +5,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,11 @@ class Store:
 
     def ids(self) -> set[str]:
         return {row[0] for row in self._db.execute("SELECT id FROM jobs")}
+
+    def mark_delivered(self, job_id: str) -> None:
+        """A client has been sent all of a job's result: who asks for the same again wants another."""
+        with suppress(OutOfSpace), full_disk_said():  # then it is merely served once more
+            self._db.execute("UPDATE jobs SET delivered = 1 WHERE id = ?", (job_id,))
 
     def forget(self, job_id: str) -> None:
         with full_disk_said():

@@ -91,11 +91,10 @@ class Worker:
         try:
             from bridge.jobs import work
 
-            todo = work.Work(
-                order,
-                tell=lambda event, **fields: self._tell(event, job=job, **fields),
-                cancelled=lambda: job in self._cancelled,
-            )
+            def tell(event: str, **fields: object) -> None:
+                self._tell(event, job=job, **fields)
+
+            todo = work.Work(order, tell=tell, cancelled=lambda: job in self._cancelled)
             {"split": todo.split, "draft": todo.draft, "finish": todo.finish}[order["do"]]()
         except Exception as error:
             self._tell("error", job=job, **describe(error))

@@ -23,6 +23,7 @@ from bridge.connection_file import Connection, read_connection, remove_connectio
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.jobs.files import JobFiles
+from bridge.jobs.retention import sweep
 from bridge.jobs.store import Store
 from bridge.jobs.supervisor import WORKER_COMMAND, Workers
 from bridge.server.app import make_app
@@ -225,15 +226,15 @@ class _Daemon:
     async def _sweep(self, engine: Engine) -> None:
         """Now and then, and soon after a job has ended: a night's batch must not fill the disk by the hour."""
         while True:
-            ended = engine.ended
+            ended = engine.endings.count
             try:
-                engine.write_down_again()
-                await engine.sweep(days=self._times.keep_days)
+                engine.endings.write_down_again()
+                await sweep(engine.store, engine.files, days=self._times.keep_days)
                 await asyncio.to_thread(sweep_uploads, self._data / UPLOADS)
             except UnflattenError as error:
                 log.warning("results could not be swept: %s", error.code)
             swept = time.monotonic()
-            while time.monotonic() - swept < SWEEP_EVERY and engine.ended == ended:
+            while time.monotonic() - swept < SWEEP_EVERY and engine.endings.count == ended:
                 await asyncio.sleep(LOOK_EVERY)
 
     async def _watch_idle(self, engine: Engine, sessions: Sessions, doorkeeper: Doorkeeper) -> None:

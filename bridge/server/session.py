@@ -66,7 +66,7 @@ class Session:
     """One client: what it sends is read here, what it is told goes through its outbox."""
 
     def __init__(self, socket: WebSocket, engine: Engine, number: int) -> None:
-        self.outbox = Outbox(engine.delivered)
+        self.outbox = Outbox(engine.store.mark_delivered)
         self._socket = socket
         self._engine = engine
         self._number = number
@@ -247,7 +247,7 @@ class Session:
         width, height = request.read_size(message)
         chosen = request.read_choice(message)
         estimate = chosen.backend.estimate(width, height, request.read_settings(message))
-        seconds = round(estimate.seconds * self._engine.pace(chosen.name), 1)
+        seconds = round(estimate.seconds * self._engine.executor.pace(chosen.name), 1)
         self.outbox.put(protocol.encode("estimate", seconds=seconds, dollars=estimate.dollars))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
