@@ -33,7 +33,7 @@ def open_fal_door(data: Path, *, port: int = 0, backend: str | None = None) -> d
     """
     card = read_connection(data)
     asked = {"port": port, "backend": backend}
-    told = _request(card, "POST", "/v1/fal-door", asked, patience=OPENING) if card else None
+    told = _request(card, "POST", "/v1/fal-api", asked, patience=OPENING) if card else None
     if told is not None and "code" in told:
         raise UnflattenError(told["message"], told["hint"], code=told["code"])
     return told
@@ -58,7 +58,7 @@ def described(told: dict[str, Any] | None) -> str:
         f"The bridge {told['version']} runs (process {told['pid']}), for {_duration(told['uptime'])}.",
         f"Jobs: {jobs}. Connected: {told['clients']}. Memory: {memory:.0f} MB.",
     ]
-    door = told.get("fal_door", {})
+    door = told.get("fal_api", {})
     if door.get("open"):
         lines.append(f"The door for fal's clients is open at {door['url']}.")
     return "\n".join(lines)

@@ -174,12 +174,7 @@ class Elsewhere:
         return as_png(picture.view)
 
     def unpack(self, fetched: Fetched, settings: Settings, job: JobContext) -> list[DraftLayer]:
-        layers = [np.asarray(Image.open(io.BytesIO(image)).convert("RGBA")) for image in fetched.images]
-        kinds = itertools.chain(["background"], itertools.repeat("object"))
-        return [
-            DraftLayer(Layer(f"Far {number}", pixels, kind=kind), pixels.shape[1], pixels.shape[0])
-            for number, (pixels, kind) in enumerate(zip(layers, kinds))
-        ]
+        return drafted(fetched, "Far")
 
 
 class Service:
@@ -213,7 +208,7 @@ class Service:
 
     async def fetch(self, handle: str, settings: Settings, job: RemoteJob) -> Fetched:
         packed = (self._folder / handle).read_bytes()
-        images = await asyncio.to_thread(_split, packed, settings)
+        images = await asyncio.to_thread(split, packed, settings)
         return Fetched(images, job.seed, 0.01)
 
     async def cancel(self, handle: str, job: RemoteJob) -> Fate:
@@ -255,7 +250,18 @@ def bands(view: np.ndarray, settings: Settings) -> Iterator[Layer]:
             yield Layer(f"Band {number}", view[top:bottom].copy(), top=top)
 
 
-def _split(packed: bytes, settings: Settings) -> list[bytes]:
+def drafted(fetched: Fetched, name: str) -> list[DraftLayer]:
+    """What was fetched as a draft, each layer as large as the picture."""
+    layers = [np.asarray(Image.open(io.BytesIO(image)).convert("RGBA")) for image in fetched.images]
+    kinds = itertools.chain(["background"], itertools.repeat("object"))
+    return [
+        DraftLayer(Layer(f"{name} {number}", pixels, kind=kind), pixels.shape[1], pixels.shape[0])
+        for number, (pixels, kind) in enumerate(zip(layers, kinds, strict=False))
+    ]
+
+
+def split(packed: bytes, settings: Settings) -> list[bytes]:
+    """A packed picture as a service gives it back: an image file for each layer."""
     view = np.asarray(Image.open(io.BytesIO(packed)).convert("RGBA"))
     images: list[bytes] = []
     for layer in bands(view, settings):
