@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 from PIL import Image
@@ -43,7 +43,7 @@ from bridge.backends.base import (
     computer_wide,
 )
 from bridge.connection_file import data_dir
-from bridge.errors import UnflattenError
+from bridge.errors import Kind, UnflattenError
 from bridge.picture import Layer, Picture
 from bridge.settings import Settings
 
@@ -96,8 +96,8 @@ class Bands:
     """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
 
     The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse CODE`, `nothing`, `note`: its settings and
-    options go into a file.
+    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse KIND` raises an error of that kind,
+    `nothing`, `note`: its settings and options go into a file.
     """
 
     def __init__(self, options: TrialOptions) -> None:
@@ -122,7 +122,8 @@ class Bands:
             case "bug":
                 raise ValueError(settings.prompt)
             case "refuse":
-                raise UnflattenError("The splitter refuses this picture.", "Try another.", code=argument)
+                hint, kind = "Try another.", cast(Kind, argument)
+                raise UnflattenError("The splitter refuses this picture.", hint, code="refused", kind=kind)
             case "print":
                 print(settings.prompt, flush=True)
                 print(settings.prompt, file=sys.stderr, flush=True)
