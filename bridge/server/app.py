@@ -17,8 +17,8 @@ from starlette.websockets import WebSocket
 from bridge import __version__, protocol
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
+from bridge.server.auth import with_token
 from bridge.server.fal_api import MOST_PORT, FalAPI
-from bridge.server.guard import Guard
 from bridge.server.session import Sessions
 
 
@@ -83,7 +83,7 @@ def make_app(
         Route("/v1/fal-api", open_fal_api, methods=["GET", "POST"]),
         WebSocketRoute(protocol.PATH, session),
     ]
-    return Guard(Starlette(routes=routes, exception_handlers={404: nowhere}), token=token, port=port)
+    return with_token(Starlette(routes=routes, exception_handlers={404: nowhere}), token=token, port=port)
 
 
 def _fal_options(body: bytes) -> dict[str, Any]:

@@ -15,10 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import uvicorn
 from filelock import FileLock, Timeout
 
-from bridge import __version__, protocol
+from bridge import __version__
 from bridge.connection_file import Connection, read_connection, remove_connection, write_connection
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
@@ -33,11 +32,11 @@ from bridge.server.log import describe_loop_error, start_log
 from bridge.server.session import Sessions
 from bridge.server.uploads import FOLDER as UPLOADS
 from bridge.server.uploads import sweep_uploads
+from bridge.server.web import WebServer, web_config
 
 LOCK_FILE = "bridge.lock"
 LAST_WORDS_FILE = "worker.log"
 JOBS_FOLDER = "jobs"
-LONGEST_FRAME = protocol.CHUNK + 1024
 SWEEP_EVERY = 3600.0
 LOOK_EVERY = 60.0
 LAST_FRAMES = 5.0
@@ -127,21 +126,6 @@ def _take(lock: FileLock, data: Path) -> Connection | None:
             time.sleep(0.1)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers and its ten wake-ups a second: the daemon says when to stop."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.stop = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-    async def main_loop(self) -> None:
-        await self.stop.wait()
-
-
 class _Daemon:
     def __init__(self, data: Path, times: _Times, worker: Sequence[str], fal: FalOptions | None) -> None:
         self._data = data
@@ -169,7 +153,7 @@ class _Daemon:
                 started=time.time(),
             )
             app = make_app(engine, sessions, fal_api, token=connection.token, port=connection.port, stop=self._stop)
-            server = _Server(_uvicorn_config(app))
+            server = WebServer(web_config(app, websockets=True))
             engine.recover()
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             background = [
@@ -272,25 +256,6 @@ def _listen() -> socket.socket:
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     return listener
-
-
-def _uvicorn_config(app: Any) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http="h11",
-        ws="websockets-sansio",
-        ws_max_size=LONGEST_FRAME,
-        ws_per_message_deflate=False,
-        # On the loopback a dead client is noticed at once; a ping would only cut off a Krita busy with its own work.
-        ws_ping_interval=None,
-        ws_ping_timeout=None,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=3,
-    )
 
 
 def _log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -1,76 +1,103 @@
-"""The API's application: which of fal's addresses leads where."""
+"""The API's application: which of fal's addresses leads where, and the document that describes them all."""
 
-import logging
-from typing import Annotated, Any
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
 
+from bridge import __version__
 from bridge.errors import UnflattenError
 from bridge.jobs.files import JobFiles
-from bridge.server.fal.documents import NOT_FOUND, TURNED_AWAY, make_openapi, queue_openapi
-from bridge.server.fal.errors import FalError, flat, json_response, not_found, of_error, of_pydantic, unprocessable
+from bridge.server.auth import Auth, Reason
+from bridge.server.fal.errors import FalError, flat, json_response, not_found, of_error
 from bridge.server.fal.files import Files
-from bridge.server.fal.hosts import ENDPOINT, PLACES
+from bridge.server.fal.hosts import ENDPOINT, JS_PROXY, PLACES, HostRouter, JavaScriptProxy, accepted_hosts
 from bridge.server.fal.keys import Keys
-from bridge.server.fal.platform import platform_routes
-from bridge.server.fal.queue import queue_routes
+from bridge.server.fal.platform import Platform
+from bridge.server.fal.queue import Queue
 from bridge.server.fal.requests import Requests
-from bridge.server.fal.run import run_routes
-from bridge.server.fal.storage import media_routes, rest_routes
+from bridge.server.fal.run import Run
+from bridge.server.fal.storage import Storage
+from bridge.server.fal.submission import checked_query
 
-log = logging.getLogger("unflatten")
+DOCUMENT = Path(__file__).with_name("openapi.json")
+_ABOUT_KEYS = "The key is missing or wrong. “unflatten fal-env” tells it; send it as “Authorization: Key …”."
+_REFUSALS: dict[Reason, Response] = {
+    "wrong_host": flat(403, "fal's API answers only to its own address on this computer.", "wrong_host").response(),
+    "wrong_origin": flat(403, "fal's API does not answer web pages.", "wrong_origin").response(),
+    "unauthorized": flat(401, _ABOUT_KEYS, "unauthorized").response(),
+}
 
 
-def make_fal_app(requests: Requests, jobs: JobFiles, files: Files, keys: Keys) -> FastAPI:
-    """All of fal's places, each under its path. Nothing here asks who comes: that was done before."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    run = run_routes(requests, jobs)
-    app.include_router(run)
-    app.include_router(run, prefix=PLACES["fal.run"])
-    app.include_router(queue_routes(requests, jobs), prefix=PLACES["queue.fal.run"])
-    app.include_router(rest_routes(files, keys), prefix=PLACES["rest.fal.ai"])
-    app.include_router(media_routes(files), prefix=PLACES["v3.fal.media"])
-    app.include_router(platform_routes(requests), prefix=PLACES["api.fal.ai"])
-    documents: dict[str, dict[str, Any]] = {}
+class DocumentQuery(BaseModel):
+    """Which endpoint's document is wanted."""
 
-    def document() -> dict[str, Any]:
-        if not documents:
-            documents["whole"] = make_openapi(app)
-        return documents["whole"]
+    endpoint_id: str
 
-    @app.get("/openapi.json", include_in_schema=False)
-    async def whole_document() -> Response:  # pyright: ignore[reportUnusedFunction]
-        return json_response(document())
 
-    @app.get("/api/openapi/queue/openapi.json", responses={200: {}, **TURNED_AWAY, **NOT_FOUND}, tags=["documents"])
-    async def queue_document(endpoint_id: Annotated[str, Query()]) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The endpoint's own document, as fal serves it."""
-        if endpoint_id != ENDPOINT:
-            raise not_found("Endpoint")
-        return json_response(queue_openapi(document()))
+def make_fal_app(requests: Requests, jobs: JobFiles, files: Files, keys: Keys, *, port: int) -> ASGIApp:
+    """All of fal's places, each under its path, for whoever has the key."""
+    run, storage = Run(requests, jobs), Storage(files, keys)
+    routes: list[BaseRoute] = [
+        *run.routes(),
+        Mount(PLACES["fal.run"], routes=run.routes()),
+        Mount(PLACES["queue.fal.run"], routes=Queue(requests, jobs).routes()),
+        Mount(PLACES["rest.fal.ai"], routes=storage.rest_routes()),
+        Mount(PLACES["v3.fal.media"], routes=storage.media_routes()),
+        Mount(PLACES["api.fal.ai"], routes=Platform(requests).routes()),
+        Route("/openapi.json", _whole_document, methods=["GET"]),
+        Route("/api/openapi/queue/openapi.json", _queue_document, methods=["GET"]),
+    ]
+    app = Starlette(
+        routes=routes,
+        exception_handlers=dict.fromkeys((FalError, UnflattenError, HTTPException, Exception), _answer),
+    )
+    app.router.redirect_slashes = False
+    app.router.routes.append(Route(JS_PROXY, JavaScriptProxy(app.router)))
+    return HostRouter(Auth(app, hosts=accepted_hosts(port), admits=keys.admits, refusals=_REFUSALS))
 
-    @app.exception_handler(FalError)
-    async def tell(_: Request, error: FalError) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return error.response()
 
-    @app.exception_handler(UnflattenError)
-    async def tell_ours(_: Request, error: UnflattenError) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return of_error(error).response()
+@cache
+def _document() -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(DOCUMENT.read_bytes())
+    return {**told, "info": {**told["info"], "version": __version__}}
 
-    @app.exception_handler(RequestValidationError)
-    async def tell_wrong(_: Request, error: RequestValidationError) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return unprocessable(of_pydantic(error.errors())).response()
 
-    @app.exception_handler(HTTPException)
-    async def tell_http(_: Request, error: HTTPException) -> Response:  # pyright: ignore[reportUnusedFunction]
-        kind = {404: "Path /… not found", 405: "Method not allowed"}.get(error.status_code, str(error.detail))
-        return flat(error.status_code, kind).response(error.headers)
+async def _whole_document(request: Request) -> Response:
+    return json_response(_document())
 
-    @app.exception_handler(Exception)
-    async def tell_bug(_: Request, error: Exception) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return of_error(UnflattenError("Something went wrong inside the bridge.", "Try again.")).response()
 
-    return app
+async def _queue_document(request: Request) -> Response:
+    """The endpoint's own document, as fal serves it for each: paths from queue.fal.run on."""
+    if checked_query(DocumentQuery, request).endpoint_id != ENDPOINT:
+        raise not_found("Endpoint")
+    whole, place = _document(), PLACES["queue.fal.run"]
+    info = {
+        "title": f"Queue OpenAPI for {ENDPOINT}",
+        "version": __version__,
+        "x-fal-metadata": {"endpointId": ENDPOINT, "category": "image-to-image"},
+    }
+    paths = {path.removeprefix(place): about for path, about in whole["paths"].items() if path.startswith(place)}
+    return json_response({**whole, "info": info, "paths": paths, "servers": [{"url": "https://queue.fal.run"}]})
+
+
+async def _answer(_: Request, error: Exception) -> Response:
+    """What went wrong, as fal would tell it."""
+    match error:
+        case FalError():
+            return error.response()
+        case UnflattenError():
+            return of_error(error).response()
+        case HTTPException():
+            kind = {404: "Path /… not found", 405: "Method not allowed"}.get(error.status_code, str(error.detail))
+            return flat(error.status_code, kind).response(error.headers)
+        case _:
+            return of_error(UnflattenError("Something went wrong inside the bridge.", "Try again.")).response()

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ class Files:
         stored = self._uploaded(hashed(name)) or self._find_result(name)
         return stored if stored is not None and stored.expires > time.time() and stored.path.is_file() else None
 
-    def find_url(self, url: str, local: set[str]) -> "Stored | None":
+    def find_url(self, url: str, local: Collection[str]) -> "Stored | None":
         """The file that lies here and `url` means; None where it means none. local: the API's own host:port."""
         try:
             parts = urlsplit(url)

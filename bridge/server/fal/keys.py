@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import os
 import re
@@ -11,7 +10,10 @@ import threading
 import time
 from dataclasses import dataclass
 
+from starlette.types import Scope
+
 from bridge.errors import UnflattenError
+from bridge.server.auth import same_secret
 
 VARIABLE = "UNFLATTEN_FAL_API_KEY"
 SERVICE = "unflatten"
@@ -43,7 +45,7 @@ class Keys:
     """What opens the API: its key, a token for uploads, and names of files that nobody can guess."""
 
     def __init__(self, key: str) -> None:
-        self._key = key.encode("ascii")
+        self._key = key
         self._tokens: dict[str, float] = {}
 
     def lend_token(self) -> tuple[str, float]:
@@ -56,20 +58,21 @@ class Keys:
         self._tokens[token] = end
         return token, end
 
-    def admits(self, method: str, path: str, authorization: bytes) -> bool:
-        """May this request pass? `authorization`: the header's value, empty where there is none."""
+    def admits(self, scope: Scope, authorization: str) -> bool:
+        """Whether a request may pass. authorization: the header's value, empty where there is none."""
+        method, path = scope["method"], scope["path"]
         named = NAMED_FILE.fullmatch(path)
         if named is not None:  # the name in it is itself a secret of 256 bits; clients send no key along
             return method in (("GET", "HEAD") if named[1] == "files" else ("PUT",))
-        scheme, _, given = authorization.partition(b" ")
-        if scheme.lower() not in (b"key", b"bearer"):
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() not in ("key", "bearer"):
             return False
-        if hmac.compare_digest(given, self._key):
+        if same_secret(given, self._key):
             return True
         return path in UPLOADS and any(self._fits(given, token, end) for token, end in self._tokens.items())
 
-    def _fits(self, given: bytes, token: str, end: float) -> bool:
-        return hmac.compare_digest(given, token.encode("ascii")) and end > time.time()
+    def _fits(self, given: str, token: str, end: float) -> bool:
+        return same_secret(given, token) and end > time.time()
 
 
 async def find_key() -> Key:

@@ -1,31 +1,32 @@
-"""One port that speaks everything clients of fal may speak: HTTP, TLS, and CONNECT to fal's own names."""
+"""One port that speaks everything clients of fal may speak: HTTP, TLS, and CONNECT to fal's own names.
+
+Each connection is looked at until it is known what it speaks, then handed to a stock uvicorn server in this process,
+which has no listener of its own: there is no second port by which anyone could come past this one.
+"""
 
 import asyncio
 import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable
 
 import h11
-import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
-from bridge.server.fal.hosts import PLACES
+from bridge.server.fal.hosts import PLACES, TUNNEL
+from bridge.server.web import WebServer, web_config
 
 MOST_CONNECTIONS = 256
+"""Connections open at a time; the others wait in the system's backlog."""
 FIRST_WORDS = 10.0
 """Seconds that a client gets to say what it speaks, and for CONNECT, for TLS's handshake, and for a request's head."""
 LONGEST_CONNECT = 8192
+"""Bytes of a CONNECT request."""
 HANDSHAKE = 0x16
 """The first byte of TLS; no method of HTTP begins with it."""
 KEEP_ALIVE = 30
-LAST_ANSWERS = 3.0
-
-MakeApp = Callable[[bool, str | None], ASGIApp]
-"""The application for a way in: over TLS or not, and through a tunnel to which host."""
+"""Seconds that a connection stays open between two requests."""
 
 log = logging.getLogger("unflatten")
 
@@ -60,22 +61,20 @@ class Prompted(H11Protocol):
 
 
 class Listener:
-    """Takes connections on `listener`, finds out what they speak, and hands them over to uvicorn's protocol."""
+    """Takes connections on `listener`, finds out what they speak, and hands them to the server of `app`."""
 
-    def __init__(self, listener: socket.socket, make_app: MakeApp, context: ssl.SSLContext) -> None:
+    def __init__(self, listener: socket.socket, app: ASGIApp, context: ssl.SSLContext) -> None:
         self._listener = listener
         self._context = context
-        self._state = ServerState()
-        self._plain = _config(make_app(False, None))
-        self._secure = _config(make_app(True, None))
-        self._tunnels = {host: _config(make_app(True, host)) for host in PLACES}
+        self._server = WebServer(web_config(app, keep_alive=KEEP_ALIVE))
+        self._serving = asyncio.create_task(self._server.serve(sockets=[]))
         self._meeting: set[asyncio.Task[None]] = set()
         listener.setblocking(False)
         self._accepting = asyncio.create_task(self._accept())
 
     @property
     def connections(self) -> int:
-        return len(self._state.connections) + len(self._meeting)
+        return len(self._server.server_state.connections) + len(self._meeting)
 
     async def close(self) -> None:
         """Take no more connections, let the answers under way end, then close all."""
@@ -84,14 +83,8 @@ class Listener:
         for task in self._meeting:
             task.cancel()
         await asyncio.gather(self._accepting, *self._meeting, return_exceptions=True)
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=LAST_ANSWERS)
-        for task in list(self._state.tasks):
-            task.cancel()
-        for connection in list(self._state.connections):
-            connection.transport.close()
+        self._server.stop.set()
+        await self._serving
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -114,23 +107,19 @@ class Listener:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             async with asyncio.timeout(FIRST_WORDS):
-                first = await _peek(connection)
-                config = self._plain
-                if first == HANDSHAKE:
-                    config = self._secure
-                elif first == ord("C"):  # of all methods in use only CONNECT begins so
-                    host = await _connect(connection)
-                    config = self._tunnels[host]
+                first, tunnel = await _peek(connection), None
+                if first == ord("C"):  # of all methods in use only CONNECT begins so
+                    tunnel = await _connect(connection)
                     first = await _peek(connection)
                     if first != HANDSHAKE:
                         raise ConnectionError
-            await self._hand_over(connection, config, secure=first == HANDSHAKE)
+            await self._hand_over(connection, tunnel, secure=first == HANDSHAKE)
         except (OSError, TimeoutError, asyncio.CancelledError):
             connection.close()
 
-    async def _hand_over(self, connection: socket.socket, config: uvicorn.Config, *, secure: bool) -> None:
+    async def _hand_over(self, connection: socket.socket, tunnel: str | None, *, secure: bool) -> None:
         def protocol() -> Prompted:
-            return Prompted(config, self._state, {})
+            return Prompted(self._server.config, self._server.server_state, {TUNNEL: tunnel})
 
         loop = asyncio.get_running_loop()
         if secure:
@@ -156,14 +145,14 @@ async def _peek(connection: socket.socket) -> int:
 
 async def _readable(connection: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
+    ready = asyncio.Event()
     try:
-        loop.add_reader(connection, lambda: ready.done() or ready.set_result(None))
+        loop.add_reader(connection, ready.set)
     except NotImplementedError:  # Windows' loop has no such thing
         await asyncio.sleep(0.005)
         return
     try:
-        await ready
+        await ready.wait()
     finally:
         loop.remove_reader(connection)
 
@@ -176,38 +165,21 @@ async def _connect(connection: socket.socket) -> str:
         piece = await loop.sock_recv(connection, LONGEST_CONNECT - len(head))
         head += piece
         if not piece or len(head) >= LONGEST_CONNECT or b"\r\n\r\n" in head[:-4]:
-            await _say(connection, "400 Bad Request")
-            raise ConnectionError
+            await _refuse(connection, "400 Bad Request")
     method, target, _ = [*head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2), "", ""][:3]
     host, _, port = target.rpartition(":")
     if method != "CONNECT":
-        await _say(connection, "405 Method Not Allowed")
-        raise ConnectionError
+        await _refuse(connection, "405 Method Not Allowed")
     if host not in PLACES or port != "443":
-        await _say(connection, "403 Forbidden", "This stands in for fal alone and leads nowhere else.\n")
-        raise ConnectionError
+        await _refuse(connection, "403 Forbidden", "This stands in for fal alone and leads nowhere else.\n")
     await loop.sock_sendall(connection, b"HTTP/1.1 200 Connection established\r\n\r\n")
     return host
 
 
-async def _say(connection: socket.socket, status: str, sentence: str = "") -> None:
+async def _refuse(connection: socket.socket, status: str, sentence: str = "") -> None:
+    """Answer with an error. Raises ConnectionError."""
     body = sentence.encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     with contextlib.suppress(OSError):
         await asyncio.get_running_loop().sock_sendall(connection, head.encode() + body)
-
-
-def _config(app: ASGIApp) -> uvicorn.Config:
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE,
-    )
-    config.load()
-    return config
+    raise ConnectionError

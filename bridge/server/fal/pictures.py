@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class NotFetched(UnflattenError):
 class Pictures:
     """Brings requests' pictures into their jobs' folders. local: the API's own host:port."""
 
-    def __init__(self, jobs: JobFiles, workers: Workers, files: Files, local: set[str]) -> None:
+    def __init__(self, jobs: JobFiles, workers: Workers, files: Files, local: Collection[str]) -> None:
         self._jobs = jobs
         self._workers = workers
         self._files = files

@@ -7,73 +7,79 @@ import time
 import uuid
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
-from bridge.server.fal.documents import ERRORS, TURNED_AWAY
 from bridge.server.fal.errors import FalError, detail, json_response, unprocessable
-from bridge.server.fal.hosts import ENDPOINT, Way
+from bridge.server.fal.hosts import ENDPOINT, BaseURLs, urls_of
 from bridge.server.fal.pending import iso
 from bridge.server.fal.requests import FalRequest, Kind, Listing, Requests
 from bridge.server.fal.responses import output
-from bridge.server.fal.run import way_of
-from bridge.server.fal.schema import RequestList
+from bridge.server.fal.submission import checked_query
 
 DAY = 86_400.0
+MOST_PAGES = 10**9
+"""More would not fit a number of SQLite."""
 A_DAY_AGO, LONG_AGO = DAY, 90 * DAY
+"""Seconds that the list goes back by itself, and where one request is asked for."""
 
 
-def platform_routes(requests: Requests) -> APIRouter:
+class ListQuery(BaseModel):
+    """What may be asked of the list. start, end: ISO 8601. cursor: next_cursor of the page before. expand: “payloads”
+    tells inputs and outputs too."""
+
+    endpoint_id: Annotated[list[str], Field(min_length=1, max_length=50)]
+    start: str | None = None
+    end: str | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: str | None = None
+    status: Kind | None = None
+    request_id: str | None = None
+    expand: list[str] = []
+    sort_by: Literal["ended_at", "duration"] = "ended_at"
+
+
+class Platform:
     """The history."""
-    routes = APIRouter(prefix="/v1", tags=["platform"])
 
-    @routes.get(
-        "/models/requests/by-endpoint", responses={200: {"model": RequestList}, 422: ERRORS[422], **TURNED_AWAY}
-    )
-    async def list_requests(  # pyright: ignore[reportUnusedFunction]
-        request: Request,
-        endpoint_id: Annotated[list[str], Query(min_length=1, max_length=50)],
-        start: Annotated[str | None, Query(description="ISO 8601; a day ago where left out")] = None,
-        end: Annotated[str | None, Query(description="ISO 8601, exclusive; now where left out")] = None,
-        limit: Annotated[int, Query(ge=1, le=100)] = 50,
-        cursor: Annotated[str | None, Query(description="next_cursor of the page before")] = None,
-        status: Annotated[Kind | None, Query()] = None,
-        request_id: Annotated[str | None, Query()] = None,
-        expand: Annotated[list[str] | None, Query(description="payloads: tell inputs and outputs too")] = None,
-        sort_by: Annotated[Literal["ended_at", "duration"], Query()] = "ended_at",
-    ) -> Response:
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    def routes(self) -> list[Route]:
+        return [Route("/v1/models/requests/by-endpoint", self.list_requests, methods=["GET"])]
+
+    async def list_requests(self, request: Request) -> Response:
         """Requests, those that still wait or run first, then by their end, latest first."""
-        endpoints = {name for each in endpoint_id for name in each.split(",")}
-        since = _moment("start", start, time.time() - (A_DAY_AGO if request_id is None else LONG_AGO))
-        until = _moment("end", end, float("inf"))
-        page = _page(cursor)
+        query = checked_query(ListQuery, request)
+        page = _page(query.cursor)
         wanted = Listing(
-            since,
-            until,
-            request_id=_job(request_id),
-            kind=status,
-            by_duration=sort_by == "duration",
-            offset=(page - 1) * limit,
-            limit=limit + 1,
+            since=_moment("start", query.start, time.time() - (LONG_AGO if query.request_id else A_DAY_AGO)),
+            until=_moment("end", query.end, float("inf")),
+            request_id=_job_id(query.request_id),
+            kind=query.status,
+            by_duration=query.sort_by == "duration",
+            offset=(page - 1) * query.limit,
+            limit=query.limit + 1,
         )
-        found = requests.listed(wanted) if ENDPOINT in endpoints else []
-        payloads = expand is not None and any("payloads" in each.split(",") for each in expand)
-        has_more = len(found) > limit
-        told = {
-            "items": [_item(each, way_of(request), payloads=payloads) for each in found[:limit]],
+        ours = ENDPOINT in ",".join(query.endpoint_id).split(",")
+        found = self._requests.listed(wanted) if ours else []
+        payloads = "payloads" in ",".join(query.expand).split(",")
+        has_more = len(found) > query.limit
+        body = {
+            "items": [_item(each, urls_of(request), payloads=payloads) for each in found[: query.limit]],
             "next_cursor": _cursor(page + 1) if has_more else None,
             "has_more": has_more,
         }
-        return json_response(told)
-
-    return routes
+        return json_response(body)
 
 
-def _item(request: FalRequest, way: Way, *, payloads: bool) -> dict[str, Any]:
+def _item(request: FalRequest, urls: BaseURLs, *, payloads: bool) -> dict[str, Any]:
     record, over = request.record, request.over
     failure = request.failure if over else None
     ended = record.over if over else None
-    told: dict[str, Any] = {
+    item: dict[str, Any] = {
         "request_id": request.id,
         "endpoint_id": ENDPOINT,
         "sent_at": iso(record.sent),
@@ -84,15 +90,15 @@ def _item(request: FalRequest, way: Way, *, payloads: bool) -> dict[str, Any]:
     }
     if payloads and record.keep_io:
         if record.input is not None:
-            told["json_input"] = record.input
+            item["json_input"] = record.input
         if failure is not None:
-            told["json_output"] = failure.body
+            item["json_output"] = failure.body
         elif over and not record.sync:
-            told["json_output"] = output(request, way)
-    return told
+            item["json_output"] = output(request, urls)
+    return item
 
 
-def _job(given: str | None) -> str | None:
+def _job_id(given: str | None) -> str | None:
     """The id of a request's job; of a text that is no id one that no job has."""
     try:
         return None if given is None else uuid.UUID(given).hex
@@ -120,7 +126,7 @@ def _page(cursor: str | None) -> int:
         page = int(base64.b64decode(cursor, validate=True))
     except (ValueError, binascii.Error):
         page = 0
-    if page < 1:
+    if not 1 <= page <= MOST_PAGES:
         raise _wrong("cursor", "must be the next_cursor of the page before.")
     return page
 

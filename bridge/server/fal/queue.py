@@ -1,130 +1,101 @@
 """queue.fal.run: requests that are asked for again by their id."""
 
-import json
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, Request
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from bridge.jobs.files import JobFiles
-from bridge.server.fal.documents import BODY, ERRORS, NOT_FOUND, STREAM, TURNED_AWAY
 from bridge.server.fal.errors import flat, json_response, not_found
-from bridge.server.fal.hosts import ENDPOINT, Way
+from bridge.server.fal.hosts import ENDPOINT, BaseURLs, urls_of
 from bridge.server.fal.requests import FalRequest, Requests
 from bridge.server.fal.responses import addresses, identified, result, status
-from bridge.server.fal.run import BREATH, way_of
-from bridge.server.fal.schema import CancelStatus, QueueStatus, QwenImageLayeredOutput, Refusal
+from bridge.server.fal.run import SIGN_OF_LIFE, event
 from bridge.server.fal.submission import read_submission
 
 LOOK_EVERY = 1.0
 """Seconds; a place in the queue changes without a word from the request itself."""
-
 REQUEST = f"/{ENDPOINT}/requests/{{request_id}}"
-LOGS = {
-    "parameters": [
-        {
-            "name": "logs",
-            "in": "query",
-            "required": False,
-            "description": "Whether to tell the log: 1 or true",
-            "schema": {"type": "string"},
-        }
-    ]
-}
 
 
-def queue_routes(requests: Requests, jobs: JobFiles) -> APIRouter:
+class Queue:
     """Submitting, asking, and cancelling."""
-    routes = APIRouter(tags=["queue"])
 
-    @routes.post(f"/{ENDPOINT}", openapi_extra=BODY, responses={200: {"model": QueueStatus}, **ERRORS})
-    async def submit(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def __init__(self, requests: Requests, jobs: JobFiles) -> None:
+        self._requests = requests
+        self._jobs = jobs
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(f"/{ENDPOINT}", self.submit, methods=["POST"]),
+            Route(f"{REQUEST}/status", self.status, methods=["GET"]),
+            Route(f"{REQUEST}/status/stream", self.stream_status, methods=["GET"]),
+            Route(REQUEST, self.result, methods=["GET"]),
+            Route(f"{REQUEST}/response", self.result, methods=["GET"]),
+            Route(f"{REQUEST}/cancel", self.cancel, methods=["PUT"]),
+        ]
+
+    async def submit(self, request: Request) -> Response:
         """Put a request into the queue. It is written down before this answers."""
-        found = await requests.take(await read_submission(request), attended=False)
-        told = {"status": "IN_QUEUE", **addresses(found, way_of(request)), "queue_position": requests.position(found)}
-        return json_response(told, headers=identified(found))
+        taken = await self._requests.take(await read_submission(request), attended=False)
+        position = self._requests.position(taken)
+        body = {"status": "IN_QUEUE", **addresses(taken, urls_of(request)), "queue_position": position}
+        return json_response(body, headers=identified(taken))
 
-    @routes.get(
-        f"{REQUEST}/status",
-        openapi_extra=LOGS,
-        responses={200: {"model": QueueStatus}, 202: {"model": QueueStatus}, **TURNED_AWAY, **NOT_FOUND},
-    )
-    async def tell_status(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def status(self, request: Request) -> Response:
         """Where a request is: 202 until it is completed, then 200."""
-        found = _find(requests, request_id)
-        told = status(requests, found, way_of(request), logs_from=_first_line(request))
-        code = 200 if told["status"] == "COMPLETED" else 202
-        return json_response(told, code, identified(found))
+        found = self._find(request)
+        body = status(self._requests, found, urls_of(request), logs_from=0 if _wants_logs(request) else None)
+        return json_response(body, 200 if body["status"] == "COMPLETED" else 202, identified(found))
 
-    @routes.get(f"{REQUEST}/status/stream", openapi_extra=LOGS, responses={200: STREAM, **TURNED_AWAY, **NOT_FOUND})
-    async def stream_status(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def stream_status(self, request: Request) -> Response:
         """Where a request is, at each change, with what the log has got since; ends after COMPLETED."""
-        found = _find(requests, request_id)
-        events = _changes(requests, found, way_of(request), logs=_first_line(request) is not None)
+        found = self._find(request)
+        events = self._changes(found, urls_of(request), logs=_wants_logs(request))
         return StreamingResponse(events, headers=identified(found), media_type="text/event-stream")
 
-    @routes.get(
-        REQUEST,
-        responses={200: {"model": QwenImageLayeredOutput}, **ERRORS, **NOT_FOUND, 400: {"model": Refusal}},
-    )
-    @routes.get(f"{REQUEST}/response", include_in_schema=False)
-    async def tell_result(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def result(self, request: Request) -> Response:
         """A completed request's result, or what went wrong with it."""
-        found = _find(requests, request_id)
+        found = self._find(request)
         if not found.over:
             return flat(400, "Request is still in progress", "request_in_progress").response(identified(found))
-        return result(jobs, found, way_of(request))
+        return result(self._jobs, found, urls_of(request))
 
-    @routes.put(
-        f"{REQUEST}/cancel",
-        status_code=202,
-        responses={
-            202: {"model": CancelStatus},
-            400: {"model": CancelStatus, "description": "It is completed already"},
-            404: {"model": CancelStatus, "description": "There is no such request"},
-            **TURNED_AWAY,
-        },
-    )
-    async def cancel(request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def cancel(self, request: Request) -> Response:
         """Take a request out of the queue, or stop it."""
-        found = requests.find(request_id)
+        found = self._requests.find(request.path_params["request_id"])
         if found is None:
             return json_response({"status": "NOT_FOUND"}, 404)
-        if not requests.cancel(found):
+        if not self._requests.cancel(found):
             return json_response({"status": "ALREADY_COMPLETED"}, 400, identified(found))
         return json_response({"status": "CANCELLATION_REQUESTED"}, 202, identified(found))
 
-    return routes
+    def _find(self, request: Request) -> FalRequest:
+        found = self._requests.find(request.path_params["request_id"])
+        if found is None:
+            raise not_found("Request")
+        return found
+
+    async def _changes(self, found: FalRequest, urls: BaseURLs, *, logs: bool) -> AsyncIterator[bytes]:
+        pending, last = found.pending, None
+        lines, quiet = 0, 0.0
+        while True:
+            seen = pending.version if pending is not None else 0
+            body = status(self._requests, found, urls, logs_from=lines if logs else None)
+            news = body.get("logs", [])
+            lines += len(news)
+            if news or {**body, "logs": []} != last:
+                last, quiet = {**body, "logs": []}, 0.0
+                yield event(body)
+            if body["status"] == "COMPLETED" or pending is None:
+                return
+            if not await pending.change(seen, LOOK_EVERY):
+                quiet += LOOK_EVERY
+            if quiet >= SIGN_OF_LIFE:
+                quiet = 0.0
+                yield b": still waiting\n\n"
 
 
-def _find(requests: Requests, request_id: str) -> FalRequest:
-    found = requests.find(request_id)
-    if found is None:
-        raise not_found("Request")
-    return found
-
-
-def _first_line(request: Request) -> int | None:
-    """From which line on the log is wanted: the first, or none."""
-    return 0 if request.query_params.get("logs", "").lower() in ("1", "true", "yes", "on") else None
-
-
-async def _changes(requests: Requests, found: FalRequest, way: Way, *, logs: bool) -> AsyncIterator[bytes]:
-    pending = found.pending
-    told: object = None
-    lines, quiet = 0, 0.0
-    while True:
-        seen = pending.version if pending is not None else 0
-        body = status(requests, found, way, logs_from=lines if logs else None)
-        news = body.get("logs", [])
-        lines += len(news)
-        if news or {**body, "logs": []} != told:
-            told, quiet = {**body, "logs": []}, 0.0
-            yield b"data: " + json.dumps(body).encode() + b"\n\n"
-        if body["status"] == "COMPLETED" or pending is None:
-            return
-        if not await pending.change(seen, LOOK_EVERY):
-            quiet += LOOK_EVERY
-        if quiet >= BREATH:
-            quiet = 0.0
-            yield b": still waiting\n\n"
+def _wants_logs(request: Request) -> bool:
+    return request.query_params.get("logs", "").lower() in ("1", "true", "yes", "on")

@@ -37,7 +37,7 @@ CLIENT = "fal-api"
 LONGEST_LISTED = 2048
 """Characters of an address that the history keeps."""
 
-Kind = EndedKind | Literal["queued", "in_progress"]
+Kind = Literal[EndedKind, "queued", "in_progress"]
 
 log = logging.getLogger("unflatten")
 

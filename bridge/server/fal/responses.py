@@ -15,7 +15,7 @@ from bridge.jobs.files import JobFiles, image_path
 from bridge.jobs.job import LayerImages, State
 from bridge.server.fal.errors import json_response, of_error
 from bridge.server.fal.files import address, result_name
-from bridge.server.fal.hosts import ENDPOINT, Way
+from bridge.server.fal.hosts import ENDPOINT, BaseURLs
 from bridge.server.fal.requests import FalRequest, Requests
 
 PIECE = 3 * 2**18
@@ -29,16 +29,20 @@ def identified(request: FalRequest) -> dict[str, str]:
     return {"X-Fal-Request-Id": request.id}
 
 
-def addresses(request: FalRequest, way: Way) -> Body:
-    """Where a request can be asked for, by a client that came that way."""
-    base = f"{way.queue}/{ENDPOINT}/requests/{request.id}"
-    urls = {"response_url": base, "status_url": f"{base}/status", "cancel_url": f"{base}/cancel"}
-    return {"request_id": request.id, **urls}
+def addresses(request: FalRequest, urls: BaseURLs) -> Body:
+    """Where a request can be asked for, by a client that goes on with those URLs."""
+    base = f"{urls.queue}/{ENDPOINT}/requests/{request.id}"
+    return {
+        "request_id": request.id,
+        "response_url": base,
+        "status_url": f"{base}/status",
+        "cancel_url": f"{base}/cancel",
+    }
 
 
-def status(requests: Requests, request: FalRequest, way: Way, *, logs_from: int | None) -> Body:
+def status(requests: Requests, request: FalRequest, urls: BaseURLs, *, logs_from: int | None) -> Body:
     """A request's status, with its log from line `logs_from` on; None: without."""
-    body = addresses(request, way)
+    body = addresses(request, urls)
     if not request.over and request.job.state is State.QUEUED:
         return {"status": "IN_QUEUE", **body, "queue_position": requests.position(request)}
     body["logs"] = [] if logs_from is None else request.record.log[logs_from:]
@@ -52,29 +56,29 @@ def status(requests: Requests, request: FalRequest, way: Way, *, logs_from: int 
     return {"status": "COMPLETED", **body}
 
 
-def result(jobs: JobFiles, request: FalRequest, way: Way) -> Response:
+def result(jobs: JobFiles, request: FalRequest, urls: BaseURLs) -> Response:
     """The result of a request that is over, or its failure."""
     failure = request.failure
     if failure is not None:
         return failure.response(identified(request))
     if not request.record.sync:
-        return json_response(output(request, way), headers=identified(request))
+        return json_response(output(request, urls), headers=identified(request))
     files = _files(jobs, request)
     if not all(path.is_file() for path, _ in files):
         return of_error(LayersGone()).response(identified(request))
-    parts = _around_data(output(request, way, marker := secrets.token_hex(16)), marker)
+    parts = _around_data(output(request, urls, marker := secrets.token_hex(16)), marker)
     length = sum(map(len, parts)) + sum(map(_encoded_length, files))
     headers = {**identified(request), "Content-Length": str(length)}
     return StreamingResponse(_with_data(parts, files), headers=headers, media_type="application/json")
 
 
-def output(request: FalRequest, way: Way, marker: str = "") -> Body:
+def output(request: FalRequest, urls: BaseURLs, marker: str = "") -> Body:
     """The endpoint's output. marker: stands for each picture where it goes into the answer itself."""
     job, record, kind = request.job, request.record, _kind(request)
     saved, report = job.images or (), job.report or {}
     images: list[Body] = [
         {
-            "url": marker or address(way.media, name, result_name(number, kind)),
+            "url": marker or address(urls.media, name, result_name(number, kind)),
             "content_type": f"image/{kind}",
             "file_name": result_name(number, kind),
             "file_size": image.nbytes,
@@ -92,9 +96,9 @@ def output(request: FalRequest, way: Way, marker: str = "") -> Body:
     return {**told, "prompt": request.prompt} if request.prompt else told
 
 
-async def result_event(jobs: JobFiles, request: FalRequest, way: Way) -> AsyncIterator[bytes]:
+async def result_event(jobs: JobFiles, request: FalRequest, urls: BaseURLs) -> AsyncIterator[bytes]:
     """The result as one event of a stream, or its failure."""
-    response = result(jobs, request, way)
+    response = result(jobs, request, urls)
     yield b"data: "
     if isinstance(response, StreamingResponse):
         async for piece in response.body_iterator:

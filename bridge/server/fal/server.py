@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starlette.types import ASGIApp
-
 from bridge.backends.choice import choose
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.jobs.local import STORE_FILE
 from bridge.jobs.retention import DAY, sweep
+from bridge.server.auth import local_hosts
 from bridge.server.fal.app import make_fal_app
 from bridge.server.fal.certificates import Certificates
-from bridge.server.fal.entrance import JS_PROXY, Entrance
 from bridge.server.fal.files import Files, Stored, find_result
+from bridge.server.fal.hosts import JS_PROXY
 from bridge.server.fal.keys import Key, Keys, find_key
 from bridge.server.fal.listener import Listener
 from bridge.server.fal.pictures import Pictures
@@ -68,16 +67,12 @@ class FalServer:
             return find_result(engine, self._records, name)
 
         self._files = Files(host.data / UPLOADS, find, life=max(host.keep_days * DAY, LEAST_LIFE))
-        local = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
-        pictures = Pictures(engine.files, engine.workers, self._files, local)
+        pictures = Pictures(engine.files, engine.workers, self._files, local_hosts(self.port))
         self._requests = Requests(engine, self._records, self._files, pictures, backend=backend, grace=host.grace)
         keys = Keys(key.value)
-        app = make_fal_app(self._requests, engine.files, self._files, keys)
+        app = make_fal_app(self._requests, engine.files, self._files, keys, port=self.port)
 
-        def enter(secure: bool, tunnel: str | None) -> ASGIApp:
-            return Entrance(app, keys, port=self.port, secure=secure, tunnel=tunnel)
-
-        self._listener = Listener(listener, enter, self._context)
+        self._listener = Listener(listener, app, self._context)
         self._requests.resume()
         self._housekeeping = asyncio.create_task(self._keep_house())
 

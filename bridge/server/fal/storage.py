@@ -1,19 +1,22 @@
 """rest.fal.ai and v3.fal.media: uploads, and the files that can be fetched."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable
+from typing import TypeVar
 
-from fastapi import APIRouter, Request
-from pydantic import ValidationError
+from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 
-from bridge.server.fal.documents import ERRORS, FILE, INITIATION, NOT_FOUND, TURNED_AWAY
-from bridge.server.fal.errors import MOST_SOURCE, flat, json_response, not_found, of_pydantic, unprocessable
+from bridge.errors import UnflattenError
+from bridge.server.fal.errors import MOST_SOURCE, FalError, flat, json_response, not_found
 from bridge.server.fal.files import Files, TooLarge, UploadsFull, address
+from bridge.server.fal.hosts import urls_of
 from bridge.server.fal.keys import Keys
 from bridge.server.fal.pending import iso
-from bridge.server.fal.run import way_of
-from bridge.server.fal.schema import Initiated, Initiation, Token, Uploaded
-from bridge.server.fal.submission import read_json, read_lifecycle, read_pieces
+from bridge.server.fal.schema import Initiation
+from bridge.server.fal.submission import checked, read_json, read_lifecycle, read_pieces
+
+Taken = TypeVar("Taken")
 
 NEVER_RUN = {
     # pictures from anywhere, in whatever opens this address: nothing in them may run, or be taken for something else
@@ -21,115 +24,83 @@ NEVER_RUN = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "private, no-store",
 }
-_UPLOAD_ERRORS = {code: ERRORS[code] for code in (400, 413, 422, 499, 500)}
 
 
-def rest_routes(files: Files, keys: Keys) -> APIRouter:
-    """Leave to upload, in both clients' ways."""
-    routes = APIRouter(prefix="/storage", tags=["storage"])
+class Storage:
+    """Leave to upload, in both clients' ways, and files in and out."""
 
-    @routes.post("/auth/token", responses={200: {"model": Token}, **TURNED_AWAY})
-    async def lend_token(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def __init__(self, files: Files, keys: Keys) -> None:
+        self._files = files
+        self._keys = keys
+
+    def rest_routes(self) -> list[Route]:
+        return [
+            Route("/storage/auth/token", self.lend_token, methods=["POST"]),
+            Route("/storage/upload/initiate", self.initiate, methods=["POST"]),
+            Route("/storage/upload/initiate-multipart", self.refuse_parts, methods=["POST"]),
+        ]
+
+    def media_routes(self) -> list[Route]:
+        return [
+            Route("/files/upload", self.upload, methods=["POST"]),
+            Route("/files/upload/multipart", self.refuse_parts, methods=["POST"]),
+            Route("/uploads/{secret}", self.put, methods=["PUT"]),
+            Route("/files/{name}/{file_name}", self.fetch, methods=["GET"]),
+        ]
+
+    async def lend_token(self, request: Request) -> Response:
         """A token that uploads files for an hour."""
-        token, end = keys.lend_token()
-        told = {"token": token, "token_type": "Bearer", "base_url": way_of(request).media}
+        token, end = self._keys.lend_token()
         # Python's client hands the end to datetime.fromisoformat, which knows no Z before 3.11
-        return json_response({**told, "expires_at": iso(end).replace("Z", "+00:00")})
+        expires = iso(end).replace("Z", "+00:00")
+        body = {"token": token, "token_type": "Bearer", "base_url": urls_of(request).media, "expires_at": expires}
+        return json_response(body)
 
-    @routes.post(
-        "/upload/initiate",
-        openapi_extra=INITIATION,
-        responses={200: {"model": Initiated}, **_UPLOAD_ERRORS, **TURNED_AWAY},
-    )
-    async def initiate(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def initiate(self, request: Request) -> Response:
         """Announce a file; the answer says where to PUT it."""
-        asked = await _read_initiation(request)
-        expires = files.expiry(read_lifecycle(request))
-        secret, name, file_name = files.initiate(asked.file_name, asked.content_type, expires)
-        media = way_of(request).media
+        announced = checked(Initiation, await read_json(request), "body")
+        expires = self._files.expiry(read_lifecycle(request))
+        secret, name, file_name = self._files.initiate(announced.file_name, announced.content_type, expires)
+        media = urls_of(request).media
         return json_response({"upload_url": f"{media}/uploads/{secret}", "file_url": address(media, name, file_name)})
 
-    @routes.post("/upload/initiate-multipart", status_code=413, responses={413: ERRORS[413], **TURNED_AWAY})
-    async def initiate_in_parts() -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def refuse_parts(self, request: Request) -> Response:
         """Clients send files in parts from about 100 MB on, which is more than is taken here."""
-        raise _too_large()
+        raise _refused(TooLarge())
 
-    return routes
-
-
-def media_routes(files: Files) -> APIRouter:
-    """Files in and out."""
-    routes = APIRouter(tags=["storage"])
-
-    @routes.post(
-        "/files/upload", openapi_extra=FILE, responses={200: {"model": Uploaded}, **_UPLOAD_ERRORS, **TURNED_AWAY}
-    )
-    async def upload(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def upload(self, request: Request) -> Response:
         """Upload a file; the answer says where it can be fetched, and sent as image_url."""
         file_name = request.headers.get("x-fal-file-name", "upload.bin")
         content_type = request.headers.get("content-type", "")
-        expires = files.expiry(read_lifecycle(request))
-        name = await _receive(files, request, file_name, content_type, expires)
-        stored = files.find(name)
+        expires = self._files.expiry(read_lifecycle(request))
+        pieces = read_pieces(request, MOST_SOURCE)
+        name = await _received(self._files.receive(pieces, file_name, content_type, expires))
+        stored = self._files.find(name)
         if stored is None:
             raise not_found("File")
-        return json_response({"access_url": address(way_of(request).media, name, stored.file_name)})
+        return json_response({"access_url": address(urls_of(request).media, name, stored.file_name)})
 
-    @routes.post("/files/upload/multipart", status_code=413, responses={413: ERRORS[413], **TURNED_AWAY})
-    async def upload_in_parts() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Clients send files in parts from about 100 MB on, which is more than is taken here."""
-        raise _too_large()
-
-    @routes.put(
-        "/uploads/{secret}",
-        openapi_extra=FILE,
-        responses={200: {"description": "The file lies here whole"}, **_UPLOAD_ERRORS, **TURNED_AWAY, **NOT_FOUND},
-    )
-    async def put(request: Request, secret: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def put(self, request: Request) -> Response:
         """Send an announced file, once."""
-        try:
-            known = await files.receive_initiated(secret, read_pieces(request, MOST_SOURCE))
-        except (TooLarge, UploadsFull) as error:
-            raise flat(413, f"{error.message} {error.hint}", error.code) from None
-        if not known:
+        pieces = read_pieces(request, MOST_SOURCE)
+        if not await _received(self._files.receive_initiated(request.path_params["secret"], pieces)):
             raise not_found("Upload")
         return json_response({})
 
-    @routes.api_route(
-        "/files/{name}/{file_name}",
-        methods=["GET", "HEAD"],
-        responses={
-            200: {"description": "The file", "content": {"*/*": {}}},
-            403: TURNED_AWAY[403],
-            401: TURNED_AWAY[401],
-            **NOT_FOUND,
-        },
-    )
-    async def fetch(name: str, file_name: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def fetch(self, request: Request) -> Response:
         """A file, to whoever knows its name."""
-        stored = files.find(name)
+        stored = self._files.find(request.path_params["name"])
         if stored is None:
             raise not_found("File")
         return FileResponse(stored.path, media_type=stored.content_type, headers=NEVER_RUN)
 
-    return routes
 
-
-async def _read_initiation(request: Request) -> Initiation:
+async def _received(receiving: Awaitable[Taken]) -> Taken:
     try:
-        return Initiation.model_validate(await read_json(request))
-    except ValidationError as error:
-        raise unprocessable(of_pydantic(error.errors(include_url=False), within=("body",))) from None
-
-
-async def _receive(files: Files, request: Request, file_name: str, content_type: str, expires: float) -> str:
-    pieces: AsyncIterator[bytes] = read_pieces(request, MOST_SOURCE)
-    try:
-        return await files.receive(pieces, file_name, content_type, expires)
+        return await receiving
     except (TooLarge, UploadsFull) as error:
-        raise flat(413, f"{error.message} {error.hint}", error.code) from None
+        raise _refused(error) from None
 
 
-def _too_large() -> Exception:
-    error = TooLarge()
+def _refused(error: UnflattenError) -> FalError:
     return flat(413, f"{error.message} {error.hint}", error.code)

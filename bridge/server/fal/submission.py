@@ -6,9 +6,9 @@ import json
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from bridge.server.fal.errors import Detail, FalError, detail, flat, of_pydantic, unprocessable
@@ -21,6 +21,8 @@ STALL = 60.0
 """Seconds that a body on its way in may stand still."""
 LEAST_TIMEOUT = 1.0
 LONGEST_EXPIRY = 10 * 365 * 86_400.0
+
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,22 @@ async def read_submission(request: Request) -> Submission:
         return Submission(QwenImageLayeredInput.model_validate(body), [], **options)
     except ValidationError as error:
         return Submission(None, of_pydantic(error.errors(include_url=False), within=("body",)), **options)
+
+
+def checked(model: type[Checked], value: object, place: str) -> Checked:
+    """A value as `model` takes it. place: where it lies in the request. Raises FalError."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise unprocessable(of_pydantic(error.errors(include_url=False), within=(place,))) from None
+
+
+def checked_query(model: type[Checked], request: Request) -> Checked:
+    """The address's query as `model` takes it: what the model has as a list may be given several times."""
+    given = request.query_params
+    lists = {name for name, about in model.model_fields.items() if get_origin(about.annotation) is list}
+    values = {name: given.getlist(name) if name in lists else given[name] for name in given}
+    return checked(model, values, "query")
 
 
 async def read_json(request: Request) -> Any:

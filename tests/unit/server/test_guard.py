@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 
 from bridge import protocol
 from bridge.connection_file import CONNECTION_FILE, Connection, read_connection
-from bridge.server import guard
+from bridge.server import auth
 
 HTTP_ROUTES = [("GET", "/v1/status"), ("POST", "/v1/shutdown"), ("GET", "/"), ("GET", "/v1/nothing")]
 UPGRADE = [
@@ -31,7 +31,7 @@ UPGRADE = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ("Sec-WebSocket-Version", "13"),
 ]
-DOORS = [*[(method, path, []) for method, path in HTTP_ROUTES], ("GET", protocol.PATH, UPGRADE)]
+PLACES = [*[(method, path, []) for method, path in HTTP_ROUTES], ("GET", protocol.PATH, UPGRADE)]
 
 Headers = list[tuple[str, str]]
 
@@ -86,9 +86,9 @@ def test_the_system_picks_the_port(start: Starter, tmp_path: Path) -> None:
 # 2
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door[1])
-def test_every_door_wants_the_token(shared_bridge: Bridge, door: tuple[str, str, Headers]) -> None:
-    method, path, extra = door
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place[1])
+def test_every_place_wants_the_token(shared_bridge: Bridge, place: tuple[str, str, Headers]) -> None:
+    method, path, extra = place
     card = shared_bridge.card
     host = [("Host", f"127.0.0.1:{card.port}")]
     wrong = card.token[:-1] + ("0" if card.token[-1] != "0" else "1")
@@ -111,7 +111,7 @@ def test_every_door_wants_the_token(shared_bridge: Bridge, door: tuple[str, str,
     assert shared_bridge.process.poll() is None
 
 
-def test_the_token_opens_every_door(shared_bridge: Bridge) -> None:
+def test_the_token_opens_every_place(shared_bridge: Bridge) -> None:
     card = shared_bridge.card
     assert knock(card, "GET", "/v1/status", good(card))[0] == 200
     assert knock(card, "GET", "/v1/nothing", good(card))[0] == 404
@@ -135,19 +135,19 @@ def test_the_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
         compared.append((given, right))
         return False
 
-    monkeypatch.setattr(guard.hmac, "compare_digest", spy)
-    door = guard.Guard(lambda *_: None, token="ab", port=7)  # type: ignore[arg-type, return-value]
+    monkeypatch.setattr(auth.hmac, "compare_digest", spy)
+    guard = auth.with_token(lambda *_: None, token="ab", port=7)  # type: ignore[arg-type, return-value]
     headers = [(b"host", b"localhost:7"), (b"authorization", b"Bearer ab")]
-    assert door._refusal({"headers": headers}) is guard._NO_TOKEN
+    assert guard.reason({"headers": headers}) == "unauthorized"
     assert compared == [(b"Bearer ab", b"Bearer ab")]
 
 
 # 3
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door[1])
-def test_another_host_is_refused_even_with_the_token(shared_bridge: Bridge, door: tuple[str, str, Headers]) -> None:
-    method, path, extra = door
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place[1])
+def test_another_host_is_refused_even_with_the_token(shared_bridge: Bridge, place: tuple[str, str, Headers]) -> None:
+    method, path, extra = place
     card = shared_bridge.card
     bad = [
         "127.0.0.1",
@@ -173,9 +173,9 @@ def test_two_hosts_or_none_are_refused(shared_bridge: Bridge) -> None:
     assert knock(card, "GET", "/v1/status", good(card)[1:])[0] in (400, 403)
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door[1])
-def test_any_origin_is_refused_even_with_the_token(shared_bridge: Bridge, door: tuple[str, str, Headers]) -> None:
-    method, path, extra = door
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place[1])
+def test_any_origin_is_refused_even_with_the_token(shared_bridge: Bridge, place: tuple[str, str, Headers]) -> None:
+    method, path, extra = place
     card = shared_bridge.card
     for origin in ("null", "", "https://evil.example", f"http://127.0.0.1:{card.port}", "http://localhost"):
         status, body = knock(card, method, path, [*good(card), ("Origin", origin), *extra])
@@ -325,7 +325,12 @@ def test_no_prompt_picture_or_token_comes_into_a_log(bridge: Bridge) -> None:
     with bridge.client() as client:
         for verb in (secret, f"bug {secret}", f"print {secret}", f"die 9 {secret}"):
             client.split(picture, prompt=verb, settings={"negative_prompt": secret}, document=f"{secret}.kra")
-        client.say("decompose", job=new_job(), picture={"width": 64, "height": 64}, settings={"num_layers": secret})
+        client.say(
+            "decompose",
+            job=new_job(),
+            picture={"width": 64, "height": 64, "chunks": 1},
+            settings={"num_layers": secret},
+        )
         refusal = client.hear()
         assert refusal["code"] == "bad_settings" and secret not in refusal["message"]
         client.say(secret)

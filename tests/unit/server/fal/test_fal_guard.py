@@ -16,8 +16,9 @@ from trial import bridge as trial_bridge
 from trial.fal_api import ENDPOINT, KEY, PLATFORM, QUEUE, RUN, Api, ask, data_uri, huge, open_api, png
 from trial.running import Bridge, Starter, wait_for
 
+from bridge.server import auth
 from bridge.server.fal import keys
-from bridge.server.fal.entrance import JS_PROXY
+from bridge.server.fal.hosts import JS_PROXY
 
 REQUEST = f"{QUEUE}/requests/00000000-0000-4000-8000-000000000000"
 ROUTES = [
@@ -147,8 +148,8 @@ def test_the_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
         compared.append((given, right))
         return False
 
-    monkeypatch.setattr(keys.hmac, "compare_digest", spy)
-    assert not keys.Keys(KEY).admits("POST", RUN, f"Key {KEY}".encode())
+    monkeypatch.setattr(auth.hmac, "compare_digest", spy)
+    assert not keys.Keys(KEY).admits({"method": "POST", "path": RUN}, f"Key {KEY}")
     assert compared == [(KEY.encode(), KEY.encode())]
 
 

@@ -108,16 +108,19 @@ def test_a_keyring_that_waits_for_its_user_keeps_nobody_waiting(monkeypatch: pyt
     assert time.monotonic() - began < 2
 
 
+UPLOAD = {"method": "POST", "path": keys.UPLOADS[0]}
+
+
 def test_upload_tokens_end(monkeypatch: pytest.MonkeyPatch) -> None:
     lent = keys.Keys("k" * 64)
     token, end = lent.lend_token()
-    assert lent.admits("POST", keys.UPLOADS[0], f"Bearer {token}".encode())
+    assert lent.admits(UPLOAD, f"Bearer {token}")
     monkeypatch.setattr(keys.time, "time", lambda: end + 1)
-    assert not lent.admits("POST", keys.UPLOADS[0], f"Bearer {token}".encode())
+    assert not lent.admits(UPLOAD, f"Bearer {token}")
 
 
 def test_upload_tokens_do_not_pile_up() -> None:
     lent = keys.Keys("k" * 64)
     tokens = [lent.lend_token()[0] for _ in range(keys.MOST_TOKENS + 5)]
-    admitted = [lent.admits("POST", keys.UPLOADS[0], f"Bearer {token}".encode()) for token in tokens]
+    admitted = [lent.admits(UPLOAD, f"Bearer {token}") for token in tokens]
     assert admitted == [False] * 5 + [True] * keys.MOST_TOKENS

@@ -1,5 +1,6 @@
 """The served OpenAPI: field by field as the endpoint's page, and kept to whatever is sent."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trial.fal_api import ENDPOINT, KEY, Api, open_api
+from trial.fal_api import ENDPOINT, KEY, PLATFORM, Api, open_api
 from trial.running import Starter
+
+from bridge.server.fal.app import DOCUMENT
+from bridge.server.fal.platform import ListQuery
+from bridge.server.fal.schema import Initiation, QwenImageLayeredInput
 
 ROOT = Path(__file__).parents[4]
 PAGE = ROOT.parent / "shared" / "fal-qwen-image-layered.txt"
@@ -86,6 +91,32 @@ def _value(text: str) -> Any:
 @pytest.mark.parametrize(("title", "table"), [("Input Schema", INPUT), ("Output Schema", OUTPUT)])
 def test_the_table_is_the_page_s(title: str, table: dict[str, Told]) -> None:
     assert read_page(title) == table
+
+
+def test_the_document_says_of_the_input_what_is_checked() -> None:
+    served = json.loads(DOCUMENT.read_bytes())["components"]["schemas"]
+    for model in (QwenImageLayeredInput, Initiation):
+        checked = untitled(model.model_json_schema())
+        assert served[model.__name__] == checked
+        assert list(served[model.__name__]["properties"]) == list(checked["properties"])
+
+
+def test_the_document_says_of_the_list_s_query_what_is_checked() -> None:
+    path = json.loads(DOCUMENT.read_bytes())["paths"][PLATFORM]["get"]
+    served = {each["name"]: each for each in path["parameters"]}
+    checked = untitled(ListQuery.model_json_schema())
+    assert set(served) == set(checked["properties"])
+    assert {name for name, each in served.items() if each["required"]} == set(checked["required"])
+    for name, schema in checked["properties"].items():
+        [kind] = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
+        for fact in ("type", "minimum", "maximum", "minItems", "maxItems", "enum", "items"):
+            assert served[name]["schema"].get(fact) == kind.get(fact), (name, fact)
+
+
+def untitled(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema without the titles that pydantic makes of names."""
+    named = {name: each for name, each in schema.items() if name != "title"}
+    return {name: untitled(each) if isinstance(each, dict) else each for name, each in named.items()}
 
 
 @pytest.fixture(scope="module")
