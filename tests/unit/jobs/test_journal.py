@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from bridge.jobs.journal import ENDED, Entry, Journal, Outline, State
+from bridge.jobs.keeping import overdue, sweep
+from bridge.jobs.spool import PICTURE, Spool, write_layer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import OutOfSpace, UnflattenError
-from bridge.jobs.journal import ENDED, Entry, Journal, Outline, State
-from bridge.jobs.keeping import overdue, sweep
-from bridge.jobs.spool import PICTURE, Spool, write_layer
 
 ROOT = Path(__file__).parents[3]
 

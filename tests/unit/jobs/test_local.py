@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from trial.backends import Trial
-from trial.client import noise
 
 from bridge.backends import base
 from bridge.decompose import Finished, Planned, Report
@@ -11,6 +9,8 @@ from bridge.errors import BackendUnavailable, Cancelled
 from bridge.jobs.local import offers, run_local
 from bridge.picture import Picture
 from bridge.settings import MAX_SEED, Settings
+from tests.unit.trial.backends import Trial
+from tests.unit.trial.client import noise
 
 
 class Absent(Trial):
@@ -24,7 +24,7 @@ class Absent(Trial):
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     known = dict(base._REGISTRY)
     monkeypatch.setattr(base, "_REGISTRY", known)
-    base.register("trial", "trial.backends:Trial")
+    base.register("trial", "tests.unit.trial.backends:Trial")
     base.register("absent", f"{__name__}:Absent")
     base.register("broken", "no.such.module:Nothing")
 

@@ -1,9 +1,8 @@
 """Who runs when."""
 
+from bridge.jobs.queue import Queue
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bridge.jobs.queue import Queue
 
 CLIENTS = st.sampled_from("abc")
 ARRIVALS = st.lists(st.tuples(CLIENTS, st.booleans()), max_size=12)

@@ -10,12 +10,12 @@ from typing import Any
 
 import psutil
 import pytest
-from trial.bridge import WORKER
-from trial.client import noise
-
 from bridge.jobs.spool import PICTURE, layer_path
-from bridge.jobs.worker import Clock
 from bridge.jobs.workshop import WORKER_COMMAND
+
+from bridge.jobs.worker import Clock
+from tests.unit.trial.bridge import WORKER
+from tests.unit.trial.client import noise
 
 ORDER = {
     **{"do": "run", "job": "j", "backend": "trial", "handle": None},
