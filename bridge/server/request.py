@@ -9,7 +9,7 @@ from bridge import protocol
 from bridge.backends.choice import Choice, choose
 from bridge.errors import BadPicture, BadSettings
 from bridge.jobs.files import JOB_ID
-from bridge.jobs.job import JobRequest, RawLayers, RawPicture
+from bridge.jobs.job import JobRequest, Model, RawLayers, RawPicture
 from bridge.limits import check_picture
 from bridge.settings import Settings
 
@@ -56,7 +56,7 @@ def read_decompose(message: Message, client: str) -> Decompose:
     return Decompose(request, raw, chosen, chunks + (profile_bytes > 0))
 
 
-def read_space(picture: Message) -> tuple[str, str]:
+def read_space(picture: Message) -> tuple[Model, str]:
     """The picture's colour model and depth. Raises BadPicture."""
     model, depth = picture.get("model", "RGBA"), picture.get("depth", "U8")
     if model not in protocol.MODELS or depth not in protocol.DEPTHS:
