@@ -29,17 +29,12 @@ view of itself, RGBA, in `view_chunks` frames after its pixels, and after that i
 """
 
 import json
-import os
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 VERSION = 1
 PATH = "/v1/session"
 CHUNK = 8 * 2**20
-DISCOVERY_FILE = "bridge.json"
 
 MODELS = {"RGBA": 3, "GRAYA": 1, "CMYKA": 4, "LABA": 3, "XYZA": 3, "YCbCrA": 3}
 """Colour models, and their channels besides alpha."""
@@ -77,7 +72,7 @@ class ProtocolError(ValueError):
     """A frame that is not of this protocol. The text is a sentence for the user."""
 
 
-def encode(kind: str, **fields: Any) -> str:
+def encode(kind: str, /, **fields: Any) -> str:
     """One JSON text frame of type `kind`."""
     return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
 
@@ -121,36 +116,3 @@ def version_problem(theirs: object) -> Optional[str]:
         f"The {older} is of an older Unflatten than the {newer} (protocol {theirs} meets {VERSION}). "
         "Run “python3 install.py” again, then restart Krita."
     )
-
-
-def data_dir() -> Path:
-    """Where the bridge keeps its discovery file, journal, results and log. UNFLATTEN_HOME overrides it."""
-    override = os.environ.get("UNFLATTEN_HOME")
-    if override:
-        return Path(override)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "unflatten"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "unflatten"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "unflatten"
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """How a client finds the running bridge. `token` is 64 hexadecimal digits; `started` is seconds since the epoch."""
-
-    port: int
-    pid: int
-    token: str
-    version: str
-    started: float
-
-    @staticmethod
-    def read(folder: Path) -> "Optional[Discovery]":
-        """The running bridge's card in `folder`, or None where there is none or it cannot be read."""
-        try:
-            card = json.loads((folder / DISCOVERY_FILE).read_text("utf-8"))
-            token, version = str(card["token"]), str(card["version"])
-            return Discovery(int(card["port"]), int(card["pid"]), token, version, float(card["started"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None

@@ -17,7 +17,7 @@ FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasatt
 @contextlib.contextmanager
 def whole_file(target: Path) -> Generator[Path]:
     """A path to write to; it becomes `target` by renaming when the block ends well, and vanishes otherwise."""
-    with _explained(target):
+    with explained(target):
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem[:40]}-", suffix=target.suffix)
         os.close(handle)
         try:
@@ -33,7 +33,7 @@ def whole_file(target: Path) -> Generator[Path]:
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Generator[Path]:
     """A folder to write to; when the block ends well its files move into `target`, made where there is none."""
-    with _explained(target):
+    with explained(target):
         fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:40]}-"))
         try:
             yield fresh
@@ -48,7 +48,8 @@ def whole_folder(target: Path) -> Generator[Path]:
 
 
 @contextlib.contextmanager
-def _explained(target: Path) -> Generator[None]:
+def explained(target: Path) -> Generator[None]:
+    """Within it the disk’s refusal to write `target` becomes an UnflattenError."""
     try:
         yield
     except OSError as problem:

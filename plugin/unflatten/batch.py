@@ -1,25 +1,28 @@
 """Takes many pictures apart without a window: kritarunner -s unflatten.batch -f run -- IN… --out DIR
 
 The lone -- is needed: without it kritarunner takes --out for an option of its own, and stops. IN is a picture, a
-folder or a pattern; each becomes a layered .kra in DIR. What is done and unchanged is skipped, a bad file does not stop
-the others, and the exit code is the number of files that failed (at most 100).
+folder or a pattern; each becomes a layered .kra in DIR. What is done and unchanged is skipped, a result that was
+edited since is not replaced, a bad file does not stop the others, and the exit code is the number of files that failed
+(at most 100).
 """
 
 from __future__ import annotations
 
 import argparse
 import glob
+import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from krita import Krita
 
 from .launch import Installation, Trouble
-from .ledger import Ledger, same_file
+from .manifest import Entry, Manifest, digest
 from .qt import QCoreApplication
 from .session import Ending, Session, Wishes
 
@@ -48,6 +51,17 @@ def run(arguments: Iterable[str]) -> None:
     os._exit(code)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What holds for every file. out: the folder of the results."""
+
+    app: Any
+    installation: Installation
+    wishes: Wishes
+    out: Path
+    manifest: Manifest
+
+
 def main(arguments: list[str]) -> int:
     """The number of files that failed, at most MOST_FAILURES."""
     options = _parser().parse_args(arguments)
@@ -61,26 +75,30 @@ def main(arguments: list[str]) -> int:
         return 1
     wishes = Wishes(num_layers=options.layers, seed=options.seed, backend=options.backend, batch=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(options.out)
+    batch = Batch(app, installation, wishes, options.out, Manifest(options.out))
     failures = 0
     for path in _found(options.inputs, options.out):
-        line, failed = _one(app, path, ledger, wishes, installation)
+        line, failed = _one(path, batch)
         failures += failed
         print(line, flush=True)
     return min(failures, MOST_FAILURES)
 
 
-def _one(app: Any, path: Path, ledger: Ledger, wishes: Wishes, installation: Installation) -> tuple[str, bool]:
+def _one(path: Path, batch: Batch) -> tuple[str, bool]:
     """Take one file apart: the line to print, and whether it failed."""
     began = time.monotonic()
     try:
-        settings = {**wishes.settings(), "backend": wishes.backend}
-        done = ledger.unchanged(path, settings)
-        if done is not None:
-            return f"{path}: unchanged, {done.name} is there", False
-        target = ledger.place(path)
-        layers = _split(app, path, target, wishes, installation)
-        ledger.enter(path, target, settings)
+        _check_readable(path)
+        source = path.resolve()
+        name = batch.manifest.name_for(source, ".kra")
+        target, wanted = batch.out / name, Entry(str(source), digest(source), _how(batch.wishes))
+        if batch.manifest.holds(name, wanted):
+            return f"{path}: unchanged, {name} is there", False
+        if target.exists() and not batch.manifest.owns(name):
+            raise Trouble(f"{target} was edited since it was made.", "Move or rename it, then run this again.")
+        layers = _split(path, target, batch)
+        # Written after every file, so that a batch that is stopped goes on where it was.
+        batch.manifest.write({name: replace(wanted, result=digest(target))})
     except Trouble as trouble:
         return f"{path}: FAILED: {trouble.message} {trouble.hint}".rstrip(), True
     except OSError as error:
@@ -90,13 +108,22 @@ def _one(app: Any, path: Path, ledger: Ledger, wishes: Wishes, installation: Ins
     return f"{path}: {layers} layers in {target.name}, {time.monotonic() - began:.1f} s", False
 
 
-def _split(app: Any, path: Path, target: Path, wishes: Wishes, installation: Installation) -> int:
-    """Open, take apart, save under another name, rename: a file that stands there is whole."""
+def _check_readable(path: Path) -> None:
     if not path.is_file():
         raise Trouble("There is no such file.")
     if path.stat().st_size == 0:
         raise Trouble("The file is empty.")
-    document = app.openDocument(str(path))
+
+
+def _how(wishes: Wishes) -> str:
+    """All that a result depends on besides its picture, as text."""
+    chosen = {"backend": wishes.backend, "settings": wishes.settings()}
+    return f"kra {json.dumps(chosen, sort_keys=True, ensure_ascii=False)}"
+
+
+def _split(path: Path, target: Path, batch: Batch) -> int:
+    """Open, take apart, save under another name, rename: a file that stands there is whole."""
+    document = batch.app.openDocument(str(path))
     if document is None or document.rootNode() is None:
         raise Trouble("Krita cannot open this file.", "It may be damaged, or of a kind that Krita does not know.")
     # openDocument resets the flag.
@@ -104,7 +131,7 @@ def _split(app: Any, path: Path, target: Path, wishes: Wishes, installation: Ins
     half = target.with_name(f".{target.stem}.half.kra")
     try:
         document.waitForDone()
-        layers = _drive(Session(document, wishes, installation, lambda stage: None))
+        layers = _drive(Session(document, batch.wishes, batch.installation, lambda stage: None))
         document.waitForDone()
         if not document.saveAs(str(half)) or not half.is_file():
             raise Trouble(f"Krita could not write {target}.", "Is the disk full, or the folder read-only?")
@@ -143,7 +170,7 @@ def _found(inputs: Iterable[str], out: Path) -> Iterator[Path]:
         if place.is_dir():
             files = sorted(file for file in place.iterdir() if file.suffix.lower() in PICTURES and file.is_file())
             # Its own results are not pictures to take apart again.
-            files = [file for file in files if not same_file(file.parent, out)]
+            files = [file for file in files if not _same_folder(file.parent, out)]
         elif not place.exists() and glob.has_magic(each):
             files = [Path(file) for file in sorted(glob.glob(each, recursive=True)) if Path(file).is_file()]
             if not files:
@@ -155,6 +182,14 @@ def _found(inputs: Iterable[str], out: Path) -> Iterator[Path]:
             if absolute not in seen:
                 seen.append(absolute)
                 yield absolute
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    """Whether two paths are the same place; False where one of them is not there."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _layers(text: str) -> str | int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .protocol import Discovery, data_dir
+from .connection_file import Connection, data_dir, read_connection
 
 READY_WITHIN = 30.0
 START_LOG = "start.log"
@@ -70,7 +70,7 @@ class Installation:
         return self.data / START_LOG
 
 
-def ensure(installation: Installation, stopped: Callable[[], bool], starting: Callable[[], None]) -> Discovery:
+def ensure(installation: Installation, stopped: Callable[[], bool], starting: Callable[[], None]) -> Connection:
     """The card of a bridge that listens; starts one where none does. `starting` is called when that takes a moment.
 
     Raises Trouble when no bridge is ready within READY_WITHIN seconds or `stopped` says that nobody waits any more.
@@ -94,13 +94,13 @@ def ensure(installation: Installation, stopped: Callable[[], bool], starting: Ca
     raise Trouble(f"The bridge that does the work was not ready within {READY_WITHIN:.0f} seconds.", _why(installation))
 
 
-def running(data: Path) -> Discovery | None:
+def running(data: Path) -> Connection | None:
     """The card of the bridge in `data` if something listens there.
 
     The card's process number proves nothing: a killed bridge may be a zombie, its number taken by another program, or
     belong to the world outside a sandbox. That its port answers does, and the token settles who it is.
     """
-    card = Discovery.read(data)
+    card = read_connection(data)
     if card is None:
         return None
     try:

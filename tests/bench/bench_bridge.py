@@ -25,21 +25,21 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit")]
 from trial import bridge as trial_bridge  # noqa: E402
 from trial.client import Client, noise  # noqa: E402
 
-from bridge.protocol import Discovery  # noqa: E402
+from bridge.connection_file import Connection, read_connection  # noqa: E402
 
 WIDTH, HEIGHT, LAYERS = 3840, 2160, 5
 WORKER_IDLE = 3.0
 MB = 10**6
 
 
-def start(data: Path) -> tuple[subprocess.Popen[bytes], Discovery, float]:
+def start(data: Path) -> tuple[subprocess.Popen[bytes], Connection, float]:
     """A bridge, its card, and the seconds from its start until it answered a client."""
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, trial_bridge.__file__, str(data), json.dumps({"worker_idle": WORKER_IDLE})],
         stdout=subprocess.DEVNULL,
     )
-    while (card := Discovery.read(data)) is None or card.pid != process.pid:
+    while (card := read_connection(data)) is None or card.pid != process.pid:
         time.sleep(0.005)
     Client(card).socket.close()
     return process, card, time.monotonic() - began

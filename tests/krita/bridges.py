@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from scripted_worker import SCRIPT
 
-from bridge.protocol import Discovery
+from bridge.connection_file import Connection, read_connection
 
 
 @dataclass
@@ -19,8 +19,8 @@ class Bridge:
     python: Path
     data: Path
 
-    def card(self) -> Discovery | None:
-        return Discovery.read(self.data)
+    def card(self) -> Connection | None:
+        return read_connection(self.data)
 
     def script(self, **script: float | str) -> None:
         (self.data / SCRIPT).write_text(json.dumps(script))

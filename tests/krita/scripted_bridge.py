@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from bridge.protocol import data_dir
+from bridge.connection_file import data_dir
 from bridge.server.daemon import serve
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import numpy as np
 
 from bridge.backends import base
 from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, JobContext, Progress
+from bridge.connection_file import data_dir
 from bridge.picture import Layer, Picture
-from bridge.protocol import data_dir
 from bridge.settings import Settings
 
 SCRIPT = "script.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-WITHOUT_KRITA = "import unflatten.connection, unflatten.launch, unflatten.ledger, unflatten.pixels, unflatten.wire"
+WITHOUT_KRITA = "import unflatten.connection, unflatten.launch, unflatten.manifest, unflatten.pixels, unflatten.wire"
 
 
 def test_every_file_is_syntax_of_python_3_9(assembled: Path) -> None:

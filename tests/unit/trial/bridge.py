@@ -13,7 +13,11 @@ WORKER = (sys.executable, str(Path(__file__).with_name("worker.py")))
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     sys.path.append(str(Path(__file__).parents[1]))
+    from trial.backends import register
+
     from bridge.server.daemon import FalOptions, serve
+
+    register()
 
     settings = json.loads(sys.argv[2])
     if "fal" in settings:

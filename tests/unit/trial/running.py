@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from bridge.protocol import Discovery
+from bridge.connection_file import Connection, read_connection
 from trial import bridge as trial_bridge
 from trial.client import Client
 
@@ -35,8 +35,8 @@ class Bridge:
     process: subprocess.Popen[str]
 
     @property
-    def card(self) -> Discovery:
-        card = Discovery.read(self.data)
+    def card(self) -> Connection:
+        card = read_connection(self.data)
         assert card is not None
         return card
 
@@ -82,14 +82,14 @@ class Starter:
             stderr=subprocess.STDOUT,
             text=True,
             preexec_fn=preexec,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "UNFLATTEN_HOME": str(data), **(environment or {})},
         )
         bridge = Bridge(data, process)
         self._started.append(bridge)
 
         def ready() -> bool:
             assert process.poll() is None, process.stdout and process.stdout.read()
-            card = Discovery.read(data)
+            card = read_connection(data)
             return card is not None and card.pid == process.pid
 
         wait_for(ready, 20)

@@ -6,10 +6,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[3]))
 sys.path.append(str(Path(__file__).parents[1]))
 
-from bridge.backends import base
 from bridge.jobs.worker import main
+from trial.backends import register
 
-base.register("trial", "trial.backends:Trial")
+register()
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
