@@ -1,16 +1,32 @@
 """What can go wrong, as sentences an artist understands: a leaf that every part of the bridge may import."""
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Kind = Literal["picture", "settings", "content", "no_layers", "service", "cancelled", "resources", "internal"]
+"""What an error is about: the picture or the settings given, content that was refused, a picture in which nothing could
+be told apart, a backend or its service, the user's own cancelling, memory or disk, or Unflatten itself."""
+
 
 class UnflattenError(Exception):
-    """An error with a code for programs, a sentence for the user and a hint that says what to do next.
+    """An error with a code and a kind for programs, a sentence for the user and a hint that says what to do next.
 
     Raised where the fact is known, shown in one place per door (command line, WebSocket, HTTP).
     """
 
     code = "internal"
+    kind: Kind = "internal"
     retryable = False
 
-    def __init__(self, message: str, hint: str = "", *, code: str | None = None, retryable: bool | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        code: str | None = None,
+        retryable: bool | None = None,
+        kind: Kind | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -18,50 +34,67 @@ class UnflattenError(Exception):
             self.code = code
         if retryable is not None:
             self.retryable = retryable
+        if kind is not None:
+            self.kind = kind
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Keep every field across processes: the default would lose the hint."""
-        return _rebuild, (type(self), self.message, self.hint, self.code, self.retryable)
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields as plain values, for the store, the worker's pipe and the wire."""
+        return {
+            "code": self.code,
+            "kind": self.kind,
+            "message": self.message,
+            "hint": self.hint,
+            "retryable": self.retryable,
+        }
 
-
-def _rebuild(kind: type[UnflattenError], message: str, hint: str, code: str, retryable: bool) -> UnflattenError:
-    return kind(message, hint, code=code, retryable=retryable)
+    @staticmethod
+    def from_dict(told: Mapping[str, Any]) -> "UnflattenError":
+        """The error of such fields; others are ignored."""
+        return UnflattenError(
+            told["message"], told["hint"], code=told["code"], kind=told["kind"], retryable=told["retryable"]
+        )
 
 
 class BadPicture(UnflattenError):
     """The picture cannot be split as it is: empty, too large, damaged, or of a kind not taken."""
 
     code = "bad_picture"
+    kind = "picture"
 
 
 class BadSettings(UnflattenError):
     """A setting is out of its range or unknown."""
 
     code = "bad_settings"
+    kind = "settings"
 
 
 class NothingFound(UnflattenError):
     """The splitter could tell nothing apart: a single layer would only be a copy of the picture."""
 
     code = "nothing_found"
+    kind = "no_layers"
 
 
 class UselessDraft(UnflattenError):
     """What a model gave back cannot be made into layers of the picture."""
 
     code = "useless_draft"
+    kind = "no_layers"
 
 
 class BackendUnavailable(UnflattenError):
     """The chosen backend cannot run here; the hint says how to get it."""
 
     code = "backend_unavailable"
+    kind = "service"
 
 
 class Cancelled(UnflattenError):
     """The user cancelled the job."""
 
     code = "cancelled"
+    kind = "cancelled"
 
     def __init__(self, message: str = "Cancelled.", hint: str = "", **fields: object) -> None:
         super().__init__(message, hint)
@@ -71,6 +104,7 @@ class OutOfSpace(UnflattenError):
     """The disk is full: nothing half-written is kept."""
 
     code = "disk_full"
+    kind = "resources"
     retryable = True
 
 
@@ -78,4 +112,5 @@ class WorkerDied(UnflattenError):
     """The worker process ended in the middle of a job (out of memory, driver crash)."""
 
     code = "worker_died"
+    kind = "resources"
     retryable = True

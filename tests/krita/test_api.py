@@ -5,7 +5,9 @@ import inspect
 from pathlib import Path
 
 import pytest
-from window import Krita
+
+from tests.krita import api
+from tests.krita.window import Krita
 
 from plugin.unflatten import krita_api
 

@@ -1,67 +1,29 @@
-"""A job's folder: the picture as it arrived and the layers as finished, each file whole or not there at all."""
+"""A job's folder: the picture as it arrived, a draft on its way, and the layers as finished; each file is whole or not
+there at all."""
 
-import errno
 import logging
 import os
 import re
 import shutil
 import weakref
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from bridge.errors import OutOfSpace
+from bridge.files.disk import check_room, full_disk_said, private, write_all
 
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 PICTURE = "picture.raw"
 SOURCE = "source.bin"
 """The image file that a job's picture is made of, where it came as one."""
-RESERVE = 64 * 2**20
-"""Bytes left free on the disk beside what a job may need, for the journal and for everything else that runs."""
+PACKED = "packed.bin"
+"""What is sent of the picture."""
 LAYERS_SHARE = 3
 """Layers are cropped: together they rarely pass three times the picture's bytes."""
 
-WRITE_PIECE = 2**18
-
 log = logging.getLogger("unflatten")
 
-# EFBIG: a limit on file sizes (ulimit -f); to the user it is the same
-_FULL = {errno.ENOSPC, errno.EFBIG} | ({errno.EDQUOT} if hasattr(errno, "EDQUOT") else set())
 
-
-def out_of_space(error: BaseException) -> OutOfSpace | None:
-    """What to say where `error` means that the disk is full; None where it means something else."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return OutOfSpace(
-            "The disk is full: the picture and its layers could not be kept.",
-            "Free some space on the disk, then try again.",
-        )
-    return None
-
-
-@contextmanager
-def full_disk_said() -> Generator[None]:
-    """Turn an OSError that means a full disk into OutOfSpace."""
-    try:
-        yield
-    except OSError as error:
-        raise out_of_space(error) or error from None
-
-
-def check_room(folder: Path, nbytes: int, *, promised: int = 0) -> None:
-    """Raise OutOfSpace where `nbytes` more would not fit beside RESERVE and what others were `promised`."""
-    need = nbytes + RESERVE
-    free = shutil.disk_usage(folder).free - promised
-    if free < need:
-        raise OutOfSpace(
-            f"There is not enough room on the disk: this picture needs about {need // 10**6} MB while it is split, "
-            f"and {max(free, 0) // 10**6} MB are free.",
-            "Free some space on the disk, then try again.",
-        )
-
-
-class Spool:
+class JobFiles:
     """All jobs' folders under `root`, each named by its job's id."""
 
     def __init__(self, root: Path) -> None:
@@ -103,7 +65,7 @@ class Spool:
     def erase_picture(self, job: str) -> None:
         """Erase what the job was made from; its layers stay."""
         try:
-            for name in (PICTURE, SOURCE):
+            for name in (PICTURE, SOURCE, PACKED):
                 (self.folder(job) / name).unlink(missing_ok=True)
         except OSError as error:  # Windows, while a worker still maps it: goes with the folder later
             log.warning("job %s: its picture could not be erased yet (%s)", job, error.strerror)
@@ -123,7 +85,7 @@ class Spool:
             return 0
 
     def strays(self, known: set[str]) -> list[str]:
-        """Folders of jobs that the journal does not know: uploads that a crash cut off."""
+        """Folders of jobs that the store does not know: uploads that a crash cut off."""
         return [
             entry.name for entry in os.scandir(self.root) if JOB_ID.fullmatch(entry.name) and entry.name not in known
         ]
@@ -161,38 +123,6 @@ def layer_path(folder: Path, index: int) -> Path:
 
 def image_path(folder: Path, index: int, kind: str) -> Path:
     return folder / f"image-{index:02}.{kind}"
-
-
-def write_layer(folder: Path, index: int, pieces: Iterable[memoryview]) -> None:
-    """Write a finished layer, flat bytes in pieces: under a temporary name, renamed when whole. Raises OutOfSpace."""
-    write_whole(layer_path(folder, index), pieces)
-
-
-def write_whole(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write `pieces` under a temporary name that becomes `path` when all are there. Raises OutOfSpace."""
-    part = path.with_suffix(".part")
-    with full_disk_said():
-        try:
-            with open(part, "wb", buffering=0, opener=private) as file:
-                for piece in pieces:
-                    write_all(file, piece)
-            os.replace(part, path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-
-
-def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Write everything, in pieces: given megabytes at once, Linux looks for large pages to keep them in, and that takes
-    ten times as long as the copy. An unbuffered file may also take less than it is given, on a nearly full disk."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest[:WRITE_PIECE]) :]
-
-
-def private(path: str, flags: int) -> int:
-    """An opener for files that only their owner may read."""
-    return os.open(path, flags, 0o600)
 
 
 def _size(path: Path) -> int:

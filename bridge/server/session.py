@@ -1,4 +1,4 @@
-"""Krita's door: one WebSocket connection's conversation, as protocol.py describes it."""
+"""Krita's session: one WebSocket connection, as protocol.py describes it."""
 
 import asyncio
 import itertools
@@ -9,10 +9,11 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bridge import __version__, protocol
+from bridge.backends.choice import offers
 from bridge.errors import Cancelled, UnflattenError
-from bridge.jobs.events import Done, Event, Failed, LayerReady, Progressed, Stacked
-from bridge.jobs.reasons import DuplicateJob
-from bridge.jobs.runner import Runner
+from bridge.jobs.engine import Engine
+from bridge.jobs.errors import DuplicateJob
+from bridge.jobs.job import Done, Failed, JobEvent, LayerReady, Progressed, Stacked
 from bridge.server import request
 from bridge.server.outbox import Outbox
 from bridge.server.upload import Upload
@@ -35,8 +36,8 @@ log = logging.getLogger("unflatten")
 class Sessions:
     """The connections that are open."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._numbers = itertools.count(1)
         self._open: set[Session] = set()
 
@@ -44,12 +45,12 @@ class Sessions:
         return len(self._open)
 
     async def serve(self, socket: WebSocket) -> None:
-        """Hold one conversation, from the handshake to its end."""
+        """Serve one connection, from the handshake to its end."""
         await socket.accept()
         if len(self._open) >= MOST_SESSIONS:
             await socket.close(TRY_AGAIN_LATER, "Too many programs are connected to the bridge.")
             return
-        session = Session(socket, self._runner, next(self._numbers))
+        session = Session(socket, self._engine, next(self._numbers))
         self._open.add(session)
         try:
             await session.run()
@@ -64,10 +65,10 @@ class Sessions:
 class Session:
     """One client: what it sends is read here, what it is told goes through its outbox."""
 
-    def __init__(self, socket: WebSocket, runner: Runner, number: int) -> None:
-        self.outbox = Outbox(runner.delivered)
+    def __init__(self, socket: WebSocket, engine: Engine, number: int) -> None:
+        self.outbox = Outbox(engine.store.mark_delivered)
         self._socket = socket
-        self._runner = runner
+        self._engine = engine
         self._number = number
         self._upload: Upload | None = None
         self._skipping = False
@@ -75,7 +76,7 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Talk until either side leaves."""
+        """Read and answer until either side leaves."""
         sending = asyncio.create_task(self._send())
         try:
             if await self._hello():
@@ -84,7 +85,7 @@ class Session:
         except WebSocketDisconnect:
             pass
         finally:
-            self._runner.leave(self._hear)
+            self._engine.leave(self._hear)
             await self._drop_upload()
             for task in (sending, *self._tasks):
                 task.cancel()
@@ -118,13 +119,13 @@ class Session:
         return True
 
     async def _turn_away(self, code: str, sentence: str) -> None:
-        self.outbox.put(protocol.encode("error", code=code, message=sentence, hint="", retryable=False))
+        self.outbox.put(protocol.encode("error", **UnflattenError(sentence, code=code).as_dict()))
         await self.outbox.flushed()
         await self._socket.close(PROTOCOL_ERROR)
 
     async def _read(self) -> None:
-        """Take the next frame. Whatever is wrong with it is told, and the conversation goes on."""
-        job = self._upload.entry.id if self._upload is not None else None
+        """Take the next frame. Whatever is wrong with it is told, and the session goes on."""
+        job = self._upload.request.id if self._upload is not None else None
         try:
             async with asyncio.timeout(UPLOAD_PATIENCE if self._upload is not None else None):
                 frame = await self._receive()
@@ -170,11 +171,11 @@ class Session:
             case "cancel":
                 await self._cancel(request.read_job(message))
             case "attach":
-                self._runner.attach(request.read_job(message), request.read_have(message), self._hear)
+                self._engine.attach(request.read_job(message), request.read_have(message), self._hear)
             case "backends":
-                self._later(self._tell_backends())
+                self.outbox.put(protocol.encode("backends", backends=offers()))
             case "estimate":
-                self._later(self._tell_estimate(message))
+                self._tell_estimate(message)
             case other:
                 raise protocol.ProtocolError(f"The message “{other}” came out of its turn.")
 
@@ -182,15 +183,14 @@ class Session:
         """Check a job before a byte of its picture is taken, and have a worker ready by the time it has arrived."""
         await self._drop_upload()
         self._skipping = True
-        asked = request.read_decompose(message)
-        self._runner.check_open(asked.entry.id)
-        self._runner.choose(asked.entry)
+        asked = request.read_decompose(message, f"krita-{self._number}")
+        self._engine.check_open(asked.request.id)
         try:
-            self._upload = Upload(asked.entry, asked.chunks, self._runner.spool)
+            self._upload = Upload(asked, self._engine.files)
         except FileExistsError:
             raise DuplicateJob() from None
         self._skipping = False
-        self._later(self._runner.workshop.prepare(asked.entry.backend))
+        self._later(self._engine.workers.prepare(asked.request.backend))
 
     async def _take_pixels(self, piece: bytes) -> None:
         upload = self._upload
@@ -201,19 +201,19 @@ class Session:
         try:
             if not await upload.take(piece):
                 return
-            position = self._runner.submit(upload.entry, self._number, self._hear)
+            position = self._engine.submit(upload.request, self._hear)
         except BaseException:
             await self._drop_upload()
             raise
         self._upload = None
-        self.outbox.put(protocol.encode("accepted", job=upload.entry.id, position=position))
+        self.outbox.put(protocol.encode("accepted", job=upload.request.id, position=position))
 
     async def _cancel(self, job: str) -> None:
-        if self._upload is not None and self._upload.entry.id == job:
+        if self._upload is not None and self._upload.request.id == job:
             await self._drop_upload()
             self._tell_error(Cancelled(), job)
         else:
-            self._runner.cancel(job)
+            self._engine.cancel(job)
 
     async def _drop_upload(self) -> None:
         upload, self._upload = self._upload, None
@@ -223,7 +223,7 @@ class Session:
 
     # What the client is told
 
-    def _hear(self, job: str, event: Event) -> None:
+    def _hear(self, job: str, event: JobEvent) -> None:
         match event:
             case Progressed(stage, step, steps, left):
                 known = {} if left is None else {"seconds_left": left}
@@ -241,20 +241,14 @@ class Session:
 
     def _tell_error(self, error: UnflattenError, job: str | None) -> None:
         about = {} if job is None else {"job": job}
-        self.outbox.put(
-            protocol.encode(
-                "error", **about, code=error.code, message=error.message, hint=error.hint, retryable=error.retryable
-            )
-        )
+        self.outbox.put(protocol.encode("error", **about, **error.as_dict()))
 
-    async def _tell_backends(self) -> None:
-        self.outbox.put(protocol.encode("backends", backends=await self._runner.backends()))
-
-    async def _tell_estimate(self, message: Message) -> None:
+    def _tell_estimate(self, message: Message) -> None:
         width, height = request.read_size(message)
-        settings = request.read_settings(message)
-        seconds, dollars = await self._runner.estimate(request.read_backend(message), settings, width, height)
-        self.outbox.put(protocol.encode("estimate", seconds=seconds, dollars=dollars))
+        chosen = request.read_choice(message)
+        estimate = chosen.backend.estimate(width, height, request.read_settings(message))
+        seconds = round(estimate.seconds * self._engine.executor.pace(chosen.name), 1)
+        self.outbox.put(protocol.encode("estimate", seconds=seconds, dollars=estimate.dollars))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what takes a while without keeping the client's next frame waiting."""
