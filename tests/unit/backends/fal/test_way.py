@@ -21,7 +21,6 @@ from bridge.backends.fal.backend import Fal as Backend
 from bridge.backends.fal.pack import pack
 from bridge.errors import BackendUnavailable, BadSettings
 from bridge.picture import Picture
-
 from bridge.settings import Settings
 from tests.unit.backends.fal.driving import Drafted, Kept, composite, draft, drive, picture, plain
 from tests.unit.backends.fal.service import KEY, Fal, Reply, Service
