@@ -126,7 +126,7 @@ def serve(
 ) -> None:
     """Run the bridge here. Krita starts it by itself where it may; a Flatpak's Krita may not."""
     from bridge.command.running import open_fal_door
-    from bridge.protocol import data_dir
+    from bridge.connection_file import data_dir
     from bridge.server.daemon import FalOptions
     from bridge.server.daemon import serve as run
 
@@ -145,7 +145,7 @@ def serve(
 def stop() -> None:
     """Stop the bridge that runs in the background. Krita starts a new one when it needs it."""
     from bridge.command.running import stop as stop_running
-    from bridge.protocol import data_dir
+    from bridge.connection_file import data_dir
 
     print("stopped" if stop_running(data_dir()) else "not running")
 
@@ -154,7 +154,7 @@ def stop() -> None:
 def status(as_json: Json = False) -> None:
     """Say whether the bridge runs, and what it does. The exit code is 1 if it does not run."""
     from bridge.command.running import ask, described
-    from bridge.protocol import data_dir
+    from bridge.connection_file import data_dir
 
     told = ask(data_dir())
     if as_json:
@@ -242,7 +242,7 @@ def fal_env(
     """Let fal's own clients in a command speak with this computer. Without one, print what a shell needs for it."""
     from bridge.command.fal_env import printed, run, variables
     from bridge.command.starting import ensure_fal_door
-    from bridge.protocol import data_dir
+    from bridge.connection_file import data_dir
 
     if command:
         raise typer.Exit(run(command, data_dir()))

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from bridge.backends.base import Backend, DraftLayer, Handle, JobContext, Progress
-from bridge.errors import BadPicture, NothingFound
+from bridge.backends.base import DraftLayer, JobContext, Model, Progress
+from bridge.errors import BadPicture, NothingFound, UselessDraft
 from bridge.finish.exact import make_exact
 from bridge.finish.fit import Fitted, fit
 from bridge.finish.measure import measure
@@ -16,7 +16,7 @@ from bridge.finish.names import name_layers
 from bridge.finish.sift import Sifted, sift
 from bridge.finish.tidy import crop_layers
 from bridge.finish.words import Line, label_text
-from bridge.limits import check_picture as check_picture
+from bridge.limits import check_picture
 from bridge.picture import Layer, Picture, Stack
 from bridge.settings import Settings
 
@@ -63,39 +63,65 @@ class Report:
         return asdict(self)
 
 
-Step = Progress | Handle | Planned | Finished | Report
+Step = Progress | Planned | Finished | Report
 
 
-def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobContext) -> Generator[Step]:
-    """Split `picture` with `backend`, and yield progress, the plan, each finished layer and last the report.
+@dataclass(frozen=True)
+class Drafted:
+    """A backend's layers, back to front, and the seconds that it took over them."""
 
-    Raises BadPicture, NothingFound, UselessDraft, Cancelled, BackendUnavailable and what the backend raises; nothing is
-    yielded as finished before the whole stack is exact. The plan comes as soon as it holds, so that the layers' places
-    are made meanwhile; the layers are measured while whoever asked for them takes them.
+    layers: list[DraftLayer]
+    seconds: float
+
+
+def decompose(picture: Picture, settings: Settings, model: Model, job: JobContext) -> Generator[Step]:
+    """The whole journey: progress, the plan, each finished layer and last the report. Raises what its halves raise."""
+    drafted = yield from draft(picture, settings, model, job)
+    yield from finish(picture, settings, drafted.layers, job, seconds=drafted.seconds)
+
+
+def draft(picture: Picture, settings: Settings, model: Model, job: JobContext) -> Generator[Progress, None, Drafted]:
+    """The first half: let `model` split the picture. Yields progress, returns the draft.
+
+    Raises BadPicture, Cancelled, and what the model raises.
     """
-    check_picture(picture.width, picture.height)
-    if not picture.view[..., 3].any():
-        raise BadPicture("The picture is fully transparent.", "Paint or open something, or select another document.")
+    check_splittable(picture)
     began = time.monotonic()
-    drafts: list[DraftLayer] = []
-    with closing(backend.draft(picture, settings, job)) as draft:  # a remote one has someone to tell when it is cut off
-        for event in draft:
-            if isinstance(event, DraftLayer):
-                drafts.append(event)
+    layers: list[DraftLayer] = []
+    with closing(model.draft(picture, settings, job)) as steps:
+        for step in steps:
+            if isinstance(step, DraftLayer):
+                layers.append(step)
             else:
-                yield event
-            if not isinstance(event, Handle):  # one handed over on the way out is followed by what there is to say
-                job.checkpoint()
-    drafted = time.monotonic()
+                yield step
+            job.checkpoint()
+    return Drafted(layers, time.monotonic() - began)
 
+
+def finish(
+    picture: Picture, settings: Settings, drafted: list[DraftLayer], job: JobContext, *, seconds: float
+) -> Generator[Step]:
+    """The second half: make a draft exact and pleasant. Yields the plan, each finished layer, and last the report.
+
+    seconds: that the draft took, for the report. Raises NothingFound, UselessDraft and Cancelled; nothing is yielded as
+    finished before the whole stack is exact. The plan comes as soon as it holds, so that the layers' places are made
+    meanwhile; the layers are measured while whoever asked for them takes them.
+    """
+    check_splittable(picture)
+    if not drafted:
+        raise UselessDraft(
+            "No layers came back for your picture.",
+            "Your picture is unchanged. Try again, with another number of layers or another seed.",
+        )
+    began = time.monotonic()
     yield Progress("Making the layers exact", 0, 1)
-    sifted = sift(Stack(tuple(event.layer for event in drafts), drafts[0].width, drafts[0].height), picture)
+    sifted = sift(Stack(tuple(each.layer for each in drafted), drafted[0].width, drafted[0].height), picture)
     fitted = fit(_named(sifted, picture, job), picture, faithful=sifted.faithful)
     job.checkpoint()
     if sifted.faithful and picture.is_opaque:  # then exactness changes no layer's bounds
-        stack = _worth_having(crop_layers(fitted.stack, whole_first=True), settings)
-        yield Planned(stack)
-        make_exact(Fitted(stack, []), picture)
+        planned = _worth_having(crop_layers(fitted.stack, whole_first=True), settings)
+        yield Planned(planned)
+        stack = make_exact(Fitted(planned, []), picture)
     else:
         stack = _worth_having(crop_layers(make_exact(fitted, picture)), settings)
         yield Planned(stack)
@@ -110,13 +136,20 @@ def decompose(picture: Picture, settings: Settings, backend: Backend, job: JobCo
         exact_share=measured.exact_share,
         model_drift=round(sifted.drift, 2),
         seed=job.seed,
-        seconds=round(time.monotonic() - began, 3),
-        draft_seconds=round(drafted - began, 3),
-        finish_seconds=round(finished - drafted, 3),
+        seconds=round(seconds + time.monotonic() - began, 3),
+        draft_seconds=round(seconds, 3),
+        finish_seconds=round(finished - began, 3),
         layers=len(stack.layers),
         cost=job.cost,
         notes=job.notes + sifted.notes,
     )
+
+
+def check_splittable(picture: Picture) -> None:
+    """Raise BadPicture where nothing of it can be split."""
+    check_picture(picture.width, picture.height)
+    if not picture.view[..., 3].any():
+        raise BadPicture("The picture is fully transparent.", "Paint or open something, or select another document.")
 
 
 def _named(sifted: Sifted, picture: Picture, job: JobContext) -> Stack:

@@ -12,9 +12,9 @@ from typing import Any
 
 from bridge import __version__
 from bridge.command.running import ask, described
+from bridge.connection_file import CONNECTION_FILE, data_dir, read_connection
 from bridge.jobs.local import offers
 from bridge.krita import kritarc, places
-from bridge.protocol import DISCOVERY_FILE, Discovery, data_dir
 from bridge.weights import Weights, check_weights
 
 PACKAGES = ("numpy", "opencv-contrib-python-headless", "onnxruntime", "rapidocr", "pillow", "psd-tools", "websockets")
@@ -155,8 +155,8 @@ def _answer(*command: str) -> str:
 
 def _bridge(data: Path) -> Finding:
     told = ask(data)
-    if told is None and Discovery.read(data):
-        gone = f"{data / DISCOVERY_FILE} tells of a bridge that does not answer; the next start replaces it."
+    if told is None and read_connection(data):
+        gone = f"{data / CONNECTION_FILE} tells of a bridge that does not answer; the next start replaces it."
         return Finding("Bridge", gone)
     if told and told["version"] != __version__:
         return Finding("Bridge", f"version {told['version']} is still running", False, "Run “unflatten stop”.")

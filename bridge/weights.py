@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 PINS = "weights.json"
 
@@ -19,10 +20,11 @@ class Weights:
     problem: str = ""
 
 
-def check_weights() -> list[Weights]:
-    """Every file of weights that a weights.json names, and whether it is what was published."""
+def check_weights(folder: Optional[Path] = None) -> list[Weights]:
+    """Every file of weights that a weights.json in `folder` (every backend's) names, and whether it is what was
+    published."""
     found: list[Weights] = []
-    for pins in sorted((Path(__file__).parent / "backends").glob(f"**/{PINS}")):
+    for pins in sorted((folder or Path(__file__).parent / "backends").glob(f"**/{PINS}")):
         for name, pin in json.loads(pins.read_text("utf-8")).items():
             file = pins.parent / name
             if not file.is_file():

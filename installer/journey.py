@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+from bridge.connection_file import data_dir
 from bridge.krita import places
 from bridge.krita.places import Krita
-from bridge.protocol import data_dir
 from bridge.weights import check_weights
 from installer import testing
 from installer.environment import Environment

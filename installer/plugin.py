@@ -1,4 +1,4 @@
-"""Assembles what Krita loads: the plugin, the messages shared with the bridge, a client, where the bridge is."""
+"""Assembles what Krita loads: the plugin, the files shared with the bridge, a WebSocket client, where the bridge is."""
 
 import json
 import shutil
@@ -10,6 +10,8 @@ from installer.manual import manual
 
 NAME = "unflatten"
 ROOT = Path(__file__).resolve().parent.parent
+SHARED = ("protocol.py", "connection_file.py", "manifest.py", "atomic_text.py")
+"""Files of the bridge that the plugin runs too. Each needs only the standard library."""
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "vendor")
 
 
@@ -24,11 +26,12 @@ def assemble(target: Path, environment: Environment, data: Path) -> list[Path]:
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         shutil.copytree(ROOT / "plugin" / NAME, fresh, ignore=LEFT_OUT)
-        shutil.copy(ROOT / "bridge" / "protocol.py", fresh)
+        for name in SHARED:
+            shutil.copy(ROOT / "bridge" / name, fresh)
         _put_websockets(fresh / "vendor", environment)
         (fresh / "Manual.html").write_text(manual((ROOT / "README.md").read_text("utf-8")), "utf-8")
-        card = {"python": str(environment.python), "data": str(data)}
-        (fresh / "bridge.json").write_text(json.dumps(card, indent=1, ensure_ascii=False), "utf-8")
+        told = {"python": str(environment.python), "data": str(data)}
+        (fresh / "bridge.json").write_text(json.dumps(told, indent=1, ensure_ascii=False), "utf-8")
         files = sorted(path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file())
         _swap(fresh, target / NAME)
     finally:

@@ -57,9 +57,9 @@ class Placement:
 class Capabilities:
     """What a backend can do, and why it cannot run here.
 
-    title: for people; short: the same in a word or two, for sentences (“fal was asked to stop.”). layers: the fewest and
-    most it can give. settings: the names of those in `Settings` that it heeds. cost: in words. unavailable: a sentence,
-    empty where it can run; remedy: what to do then.
+    title: for people; short: the same in a word or two, for sentences (“fal was asked to stop.”). layers: the fewest
+    and most it can give. settings: the names of those in `Settings` that it heeds. cost: in words. unavailable: a
+    sentence, empty where it can run; remedy: what to do then.
     """
 
     title: str
@@ -201,10 +201,10 @@ class Fate(StrEnum):
 class RemoteJob:
     """What a remote model may ask of its job, in the engine's event loop.
 
-    seed: as in JobContext. tell: passes progress on. keep: writes the service's name for the job down; it is on the disk
-    when this returns; an empty one says that the service holds nothing. others: the handles of other jobs. spare_begun:
-    `cancel` leaves what the service is at work on to it; it will be taken up again. begun: whether the service was seen
-    at work. patience: seconds that cancelling may take.
+    seed: as in JobContext. tell: passes progress on. keep: writes the service's name for the job down; it is on the
+    disk when this returns; an empty one says that the service holds nothing. others: the handles of other jobs.
+    spare_begun: `cancel` leaves what the service is at work on to it; it will be taken up again. begun: whether the
+    service was seen at work. patience: seconds that cancelling may take.
     """
 
     seed: int
@@ -239,8 +239,8 @@ class RemoteModel(Protocol):
     async def submit(self, packed: bytes, settings: Settings, job: RemoteJob) -> str:
         """Send the picture; the service's name for the job, its handle.
 
-        `job.keep` is awaited with what is needed to find the job again before the first byte leaves, and with the handle
-        as soon as it is known. Raises RemoteError where the service certainly did not take it.
+        `job.keep` is awaited with what is needed to find the job again before the first byte leaves, and with the
+        handle as soon as it is known. Raises RemoteError where the service certainly did not take it.
         """
         ...
 

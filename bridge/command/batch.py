@@ -13,13 +13,14 @@ from filelock import FileLock, Timeout
 from bridge.backends.base import Remote
 from bridge.command import crew, remote
 from bridge.command.crew import OnProgress, worker_count
-from bridge.command.ledger import Done, Ledger, digest
 from bridge.command.split import Order, Outcome
 from bridge.command.submitted import Submission
 from bridge.errors import BadPicture, UnflattenError
+from bridge.files.disk import explained
 from bridge.files.load import ENDINGS
 from bridge.files.save import CannotSave, Format
 from bridge.jobs.local import chosen, load_able
+from bridge.manifest import MANIFEST_FILE, Entry, Manifest, digest
 from bridge.preferences import DEFAULT_BACKEND
 from bridge.settings import Settings
 
@@ -57,7 +58,7 @@ def pictures_in(named: list[Path], output: Path) -> list[Path]:
     output: where results go; what a batch has put there is taken only where it is named itself.
     """
     found: dict[Path, None] = {}
-    results = Ledger(output).results()
+    results = Manifest(output).results()
     for path in named:
         inside = sorted(path.iterdir()) if path.is_dir() else [path]
         for file in inside:
@@ -77,31 +78,32 @@ def run_batch(
 ) -> Iterator[Result]:
     """Split every picture that is not done yet; yields what became of each, those done before first."""
     with _alone(batch.folder):
-        ledger = Ledger(batch.folder)
-        orders: dict[Order, Done] = {}
-        for source, name in _named(sources, batch, ledger).items():
+        manifest = Manifest(batch.folder)
+        orders: dict[Order, Entry] = {}
+        for source, name in _named(sources, batch, manifest).items():
             order = Order(source, batch.folder / name, batch.kind, batch.settings, batch.backend)
-            wanted = Done(str(source.resolve()), digest(source), _how(batch))
+            wanted = Entry(str(source.resolve()), digest(source), _how(batch))
             if not source.exists():
                 yield Result(source, order.target, problem=BadPicture(f"There is no file {source}.", "Check its name."))
-            elif ledger.holds(name, wanted):
+            elif manifest.holds(name, wanted):
                 yield Result(source, order.target)
-            elif order.target.exists() and not ledger.owns(name):
+            elif order.target.exists() and not manifest.owns(name):
                 yield Result(source, order.target, problem=_not_ours(order.target))
             else:
                 orders[order] = wanted
         # Written before the work: what a crash leaves is then known to be ours, and made anew.
-        ledger.write({order.target.name: wanted for order, wanted in orders.items()})
+        _keep(manifest, batch.folder, {order.target.name: wanted for order, wanted in orders.items()})
         for order, outcome in _work_through(orders, batch, on_progress, cancelled):
             if isinstance(outcome, UnflattenError):
                 yield Result(order.source, order.target, problem=outcome)
             else:
-                ledger.write({order.target.name: replace(orders[order], result=digest(order.target))})
+                saved = replace(orders[order], result=digest(order.target))
+                _keep(manifest, batch.folder, {order.target.name: saved})
                 yield Result(order.source, order.target, outcome)
 
 
 def _work_through(
-    orders: dict[Order, Done], batch: Batch, on_progress: OnProgress, cancelled: Callable[[], bool]
+    orders: dict[Order, Entry], batch: Batch, on_progress: OnProgress, cancelled: Callable[[], bool]
 ) -> Iterator[tuple[Order, crew.Result]]:
     name = chosen(batch.backend)
     backend = load_able(name) if orders and name != DEFAULT_BACKEND else None
@@ -130,6 +132,11 @@ def _alone(folder: Path) -> Generator[None]:
         lock.release()
 
 
+def _keep(manifest: Manifest, folder: Path, entries: dict[str, Entry]) -> None:
+    with explained(folder / MANIFEST_FILE):
+        manifest.write(entries)
+
+
 def _how(batch: Batch) -> str:
     backend = batch.backend or chosen()
     return f"{batch.kind} {backend if backend != DEFAULT_BACKEND else ''} {batch.settings.model_dump_json()}"
@@ -141,14 +148,14 @@ def _not_ours(target: Path) -> CannotSave:
     )
 
 
-def _named(sources: list[Path], batch: Batch, ledger: Ledger) -> dict[Path, str]:
+def _named(sources: list[Path], batch: Batch, manifest: Manifest) -> dict[Path, str]:
     """A name for each picture's result: its own with another ending, or its full name where two would share one."""
     ending = "" if batch.kind == "png" else f".{batch.kind}"
     shared = Counter((source.stem + ending).lower() for source in sources)
     names: dict[Path, str] = {}
     for source in sources:
         name = source.stem + ending
-        others = ledger.source_of(name) not in (None, str(source.resolve()))
+        others = manifest.source_of(name) not in (None, str(source.resolve()))
         if shared[name.lower()] > 1 or others or (batch.folder / name).resolve() == source.resolve():
             name = source.name + (ending or "-layers")
         names[source] = name

@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 
+from bridge.connection_file import Connection, read_connection
 from bridge.errors import UnflattenError
-from bridge.protocol import Discovery
 
 CONFLICT = 409
 PATIENCE = 5.0
@@ -22,7 +22,7 @@ STOPPING = 30.0
 
 def ask(data: Path) -> dict[str, Any] | None:
     """What the running bridge tells of itself, or None where none runs."""
-    card = Discovery.read(data)
+    card = read_connection(data)
     return _request(card, "GET", "/v1/status") if card else None
 
 
@@ -31,7 +31,7 @@ def open_fal_door(data: Path, *, port: int = 0, backend: str | None = None) -> d
 
     port: 0 for any, or for the one that it is open on. Raises UnflattenError where it cannot be opened so.
     """
-    card = Discovery.read(data)
+    card = read_connection(data)
     asked = {"port": port, "backend": backend}
     told = _request(card, "POST", "/v1/fal-door", asked, patience=OPENING) if card else None
     if told is not None and "code" in told:
@@ -41,7 +41,7 @@ def open_fal_door(data: Path, *, port: int = 0, backend: str | None = None) -> d
 
 def stop(data: Path) -> bool:
     """Stop the bridge that serves `data` and wait until it is gone; False where none runs."""
-    card = Discovery.read(data)
+    card = read_connection(data)
     if card is None or _request(card, "POST", "/v1/shutdown") is None:
         return False
     _wait_until_ended(card.pid)
@@ -81,7 +81,7 @@ def _duration(seconds: float) -> str:
 
 
 def _request(
-    card: Discovery, method: str, path: str, content: dict[str, Any] | None = None, *, patience: float = PATIENCE
+    card: Connection, method: str, path: str, content: dict[str, Any] | None = None, *, patience: float = PATIENCE
 ) -> dict[str, Any] | None:
     """The answer, or what the bridge says against it ({code, message, hint}); None where no bridge of ours answers."""
     connection = http.client.HTTPConnection("127.0.0.1", card.port, timeout=patience)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.backends.base import Handle, Progress
-from bridge.command.ledger import digest
 from bridge.command.submitted import Submission
 from bridge.decompose import Finished, Planned, Report
 from bridge.errors import UnflattenError
 from bridge.files.load import load_picture
 from bridge.files.save import Format, save
 from bridge.jobs.local import chosen, load_able, run_local
+from bridge.manifest import digest
 from bridge.picture import Layer, Picture, Stack
 from bridge.preferences import DEFAULT_BACKEND
 from bridge.settings import Settings

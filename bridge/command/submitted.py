@@ -10,8 +10,8 @@ import os
 import time
 from pathlib import Path
 
+from bridge.connection_file import data_dir
 from bridge.errors import OutOfSpace
-from bridge.protocol import data_dir
 
 FOLDER = "submitted"
 FORGOTTEN_AFTER = 30 * 86_400.0

@@ -56,7 +56,10 @@ def _reach(pixels: Pixels) -> tuple[float, float]:
 
 
 def make_exact(fitted: Fitted, picture: Picture) -> Stack:
-    """Sharpen the layers' edges and change their colours, in place, so that they flatten to the picture.
+    """The fitted stack with its edges sharpened and its colours changed so that it flattens to the picture.
+
+    The result uses the fitted layers' own memory, since a copy of a large picture's layers costs gigabytes: `fitted` is
+    spent and must not be used again.
 
     fitted: writable (h, w, C+1) layers in the picture's own numbers, the first one as large as its canvas; where the
     picture is opaque and no layer is, the first becomes so. Where the picture is translucent, the pixel goes whole to

@@ -1,4 +1,4 @@
-"""A job's picture out of an image file, and its layers as image files: heavy and untrusted, so in the worker alone."""
+"""A job's picture out of an image file, and its layers as image files: heavy and untrusted, so in a worker alone."""
 
 from io import BytesIO
 from pathlib import Path
@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bridge.files.disk import check_room, write_whole
 from bridge.files.untrusted import open_untrusted
-from bridge.jobs.spool import LAYERS_SHARE, PICTURE, SOURCE, check_room, image_path, layer_path, write_whole
+from bridge.jobs.files import LAYERS_SHARE, PICTURE, SOURCE, image_path
+from bridge.jobs.job import LayerImages, SavedImage
 from bridge.jobs.writing import flat_rows
+from bridge.picture import Layer
 from bridge.safety import unsafe
 
 PNG_EFFORT = {"compress_level": 1, "compress_type": 3}
@@ -28,21 +31,17 @@ def decode(folder: Path) -> tuple[int, int]:
     return pixels.shape[1], pixels.shape[0]
 
 
-def encode(
-    folder: Path, index: int, rect: tuple[int, int, int, int], size: tuple[int, int], kind: str, *, check: bool
-) -> tuple[int, bool]:
-    """Save a finished layer as an image file as large as the picture, transparent where it covers nothing.
+def encode(folder: Path, index: int, layer: Layer, size: tuple[int, int], output: LayerImages) -> SavedImage:
+    """Save a finished 8-bit RGBA layer as an image file as large as the picture, transparent where it covers nothing.
 
-    rect: (left, top, width, height) in canvas pixels; size: the canvas's. kind: png or webp, both lossless. check:
-    whether to ask the safety checker. Returns the file's bytes and whether it is unsafe. Raises OutOfSpace, and
-    CheckerMissing where `check`.
+    size: the canvas's (width, height). Both formats are lossless. Raises OutOfSpace, and CheckerMissing where the
+    safety checker is asked.
     """
-    left, top, width, height = rect
-    layer = np.fromfile(layer_path(folder, index), np.uint8).reshape(height, width, 4)
+    left, top, width, height = layer.rect
     canvas = np.zeros((size[1], size[0], 4), np.uint8)
-    canvas[top : top + height, left : left + width] = layer
+    canvas[top : top + height, left : left + width] = layer.pixels
     out = BytesIO()
-    options = PNG_EFFORT if kind == "png" else WEBP_EFFORT
-    Image.fromarray(canvas).save(out, kind, **options)
-    write_whole(image_path(folder, index, kind), [out.getbuffer()])
-    return out.tell(), check and unsafe(canvas)
+    options = PNG_EFFORT if output.format == "png" else WEBP_EFFORT
+    Image.fromarray(canvas).save(out, output.format, **options)
+    write_whole(image_path(folder, index, output.format), [out.getbuffer()])
+    return SavedImage(out.tell(), output.check and unsafe(canvas))

@@ -11,6 +11,9 @@ from bridge import protocol
 from bridge.errors import UnflattenError
 from bridge.settings import Settings
 
+Model = Literal["RGBA", "GRAYA", "CMYKA", "LABA", "XYZA", "YCbCrA"]
+"""Krita's colour models; picture.Model is the same, in a module that loads numpy."""
+
 # Where its picture is
 
 
@@ -24,7 +27,7 @@ class RawPicture:
 
     width: int
     height: int
-    model: str = "RGBA"
+    model: Model = "RGBA"
     depth: str = "U8"
     channels: str = "RGBA"
     view: bool = False

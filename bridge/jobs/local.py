@@ -1,79 +1,74 @@
-"""One job in this process, without a daemon: what the command line does, and what the worker does for the daemon."""
+"""An engine in a command's own process: the same lanes, workers and store as the bridge's, for as long as it runs."""
 
-import secrets
-from collections.abc import Callable, Generator
-from contextlib import closing
-from dataclasses import asdict
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
-from bridge import preferences
-from bridge.backends import base
-from bridge.decompose import Step, decompose
-from bridge.errors import BackendUnavailable, UnflattenError
-from bridge.picture import Picture
-from bridge.settings import MAX_SEED, Settings
+from bridge.errors import OutOfSpace
+from bridge.jobs.engine import Engine
+from bridge.jobs.files import JobFiles
+from bridge.jobs.job import State
+from bridge.jobs.store import Store
+from bridge.jobs.supervisor import WORKER_COMMAND, Workers
 
-_REINSTALL = "Run “python3 install.py” again."
-
-
-def chosen(backend_name: str | None = None) -> str:
-    """The named backend's name (None: the preferred one's). Raises BadSettings where nobody can tell which that is."""
-    return backend_name or preferences.read().backend
-
-
-def load(backend_name: str | None = None) -> base.Backend:
-    """The named backend (None: the user's preferred one). Raises BackendUnavailable where there is none of that name,
-    and BadSettings where nobody can tell which is preferred."""
-    return base.get(chosen(backend_name))
+STORE_FILE = "journal.sqlite"
+"""The store of jobs, in the data folder."""
+OWNER = "command"
+"""The first word of a command's name in the store; its process id and start follow."""
 
 
-def load_able(backend_name: str | None = None) -> base.Backend:
-    """The same, if it can run here. Raises BackendUnavailable with what to do, and BadSettings."""
-    backend = load(backend_name)
-    able = backend.capabilities()
-    if able.unavailable:
-        raise BackendUnavailable(able.unavailable, able.remedy)
-    return backend
+@asynccontextmanager
+async def open_engine(
+    data: Path, *, remembers: bool, workers: int = 1, command: Sequence[str] = WORKER_COMMAND
+) -> AsyncGenerator[Engine]:
+    """An engine that ends with the block; what services have then is taken up when the same is asked again.
 
-
-def run_local(
-    picture: Picture,
-    settings: Settings,
-    backend_name: str | None = None,
-    *,
-    cancelled: Callable[[], bool] = lambda: False,
-    handle: str | None = None,
-    others: tuple[str, ...] = (),
-    spare_begun: bool = False,
-) -> Generator[Step]:
-    """Split `picture` with the named backend (None: the preferred one) and yield decompose's steps.
-
-    cancelled: asked at every checkpoint; once it answers True, Cancelled is raised.
-    handle: what a remote service called this job before a restart; others: what it calls other jobs.
-    spare_begun: what the service is at work on goes on when the job is cancelled.
-    Raises BackendUnavailable before any work, and whatever decompose raises.
+    data: the data folder. remembers: whether it must be known after a crash what services were sent; without, nothing
+    is written there. workers: pictures split at a time. Raises OutOfSpace where it must be known and cannot be written.
     """
-    backend = load_able(backend_name)
-    job = base.JobContext(seed_of(settings), cancelled=cancelled, handle=handle, others=others, spare_begun=spare_begun)
-    with closing(decompose(picture, settings, backend, job)) as steps:
-        yield from steps
-
-
-def seed_of(settings: Settings) -> int:
-    """The seed that is asked for, or one drawn."""
-    return settings.seed if settings.seed is not None else secrets.randbelow(MAX_SEED + 1)
-
-
-def offers() -> list[dict[str, object]]:
-    """What each registered backend can do, as plain values; one that does not even load is offered as unavailable."""
-    offered: list[dict[str, object]] = []
-    try:
-        preferred = preferences.read().backend
-    except UnflattenError:
-        preferred = base.DEFAULT
-    for name in base.names():
+    store = _open_store(data) if remembers else Store(None)
+    with tempfile.TemporaryDirectory(prefix="unflatten-", ignore_cleanup_errors=True) as folder:
+        files = JobFiles(Path(folder) / "jobs")
+        pool = Workers(Path(folder) / "worker.log", command=command)
+        engine = Engine(store, files, pool, owner=_name(os.getpid()), cpu=workers)
         try:
-            able = base.get(name).capabilities()
-        except Exception:
-            able = base.Capabilities(title=name, unavailable="It could not be loaded.", remedy=_REINSTALL)
-        offered.append({"name": name, "default": name == preferred, **asdict(able)})
-    return offered
+            yield engine
+        finally:
+            await engine.drain(0)
+            await engine.close()
+
+
+def _open_store(data: Path) -> Store:
+    """The bridge's own store, with what commands left there that were killed: no longer theirs, but not forgotten."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(data / STORE_FILE)
+    except OSError as problem:
+        raise OutOfSpace(
+            f"It could not be written down where the picture is sent: {problem.strerror}.",
+            f"Nothing goes on without that. Look at {data}, and free some space on its disk.",
+        ) from None
+    for owner in store.owners():
+        if owner.split()[0] == OWNER and not _lives(owner):
+            for job in store.unfinished(owner):
+                job.state, job.ended = State.INTERRUPTED, job.created
+                store.save(job)
+    return store
+
+
+def _name(pid: int) -> str:
+    """A process's name that no later one has: ids are used again."""
+    import psutil
+
+    return f"{OWNER} {pid} {psutil.Process(pid).create_time():.2f}"
+
+
+def _lives(owner: str) -> bool:
+    import psutil
+
+    try:
+        return _name(int(owner.split()[1])) == owner
+    except (psutil.Error, ValueError, IndexError):
+        return False

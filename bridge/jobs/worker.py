@@ -1,13 +1,12 @@
 """The worker process: the heavy work of one job at a time, in JSON lines over its pipes.
 
-In:  prepare {backend} · go {job} · cancel {job}
-     run {job, folder, width, height, channels, model, depth, view, profile_bytes, settings, backend, handle,
-          others}
-     backends {id} · estimate {id, backend, settings, width, height} · decode {id, folder}
-     encode {id, folder, index, rect, size, kind, check}, each as {do: …}. The file's end ends the process.
-Out: taken {job} · progress {job, stage, step, steps, seconds_left?} · handle {job, text}, which waits for its `go`
-     stack {job, layers} · layer {job, index}, once its file is whole · done {job, report}
-     error {job?|id?, code, message, hint, retryable, where} · answer {id, …}, each as {event: …}
+In:  prepare {backend} · cancel {job}
+     split | draft | finish {job, folder, source, output, settings, backend, options, seed, drafted?}
+         split: the whole way with a model of this process; draft: its first half, finish: the second, from the folder
+     pack {id, folder, source, settings, backend} · decode {id, folder}, each as {do: …}. The end ends the process.
+Out: taken {job} · opened {job, width, height} · progress {job, stage, step, steps} · stack {job, layers}
+     layer {job, index}, once its file is whole · image {job, index, nbytes, unsafe} · done {job, report?}
+     error {job?|id?, code, kind, message, hint, retryable, where} · answer {id, …}, each as {event: …}
 """
 
 # Only light imports here: the ties to the parent must hold before numpy and its kind take their half second.
@@ -16,34 +15,23 @@ import faulthandler
 import gc
 import json
 import logging
-import mmap
 import os
 import queue
 import signal
 import sys
 import threading
-import time
 import traceback
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
-from bridge.errors import Cancelled, UnflattenError, WorkerDied
-from bridge.jobs.spool import PICTURE, out_of_space
-from bridge.jobs.writing import Writing
-from bridge.protocol import MODELS
-
-if TYPE_CHECKING:
-    from bridge.decompose import Step
-    from bridge.picture import Picture, Pixels
+from bridge.errors import UnflattenError, WorkerDied
+from bridge.files.disk import out_of_space
 
 Message = dict[str, Any]
 
 NICENESS = 10
 """Krita's own brush strokes go first."""
-HANDLE_PATIENCE = 0.5
-"""Seconds in which a bridge that is alive has written a handle down."""
-PACE_RANGE = (0.2, 5.0)
 
 
 class Worker:
@@ -55,12 +43,9 @@ class Worker:
         self._telling = threading.Lock()
         self._runs: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
-        self._go = threading.Event()
-        self._pace = 1.0
-        """Seconds taken over seconds estimated, of the last job: this machine's own speed."""
 
     def work(self) -> None:
-        """Run what is ordered, until the bridge closes the pipe."""
+        """Do what is ordered, until the engine closes the pipe."""
         threading.Thread(target=self._listen, name="orders", daemon=True).start()
         while True:
             order = self._runs.get()
@@ -75,16 +60,14 @@ class Worker:
         for line in self._orders:
             order: Message = json.loads(line)
             match order["do"]:
-                case "run" | "prepare":
+                case "split" | "draft" | "finish" | "prepare":
                     self._runs.put(order)
                 case "cancel":
                     self._cancelled.add(order["job"])
-                case "go":
-                    self._go.set()
                 case _:
                     # beside the job that runs: a question is answered at once
                     threading.Thread(target=self._answer, args=(order,), daemon=True).start()
-        os._exit(0)  # the bridge is gone or wants no more: not a moment longer, whatever runs
+        os._exit(0)  # the engine is gone or wants no more: not a moment longer, whatever runs
 
     def _tell(self, event: str, **fields: object) -> None:
         line = json.dumps({"event": event, **fields}, ensure_ascii=False, default=_plain).encode() + b"\n"
@@ -98,102 +81,47 @@ class Worker:
     def _prepare(self, order: Message) -> None:
         """Import what the coming job needs, while its picture still arrives. An error shows when the job runs."""
         with contextlib.suppress(Exception):
-            from bridge.jobs.local import load
+            from bridge.jobs import work
 
-            load(order["backend"])
+            work.prepare(order["backend"])
 
     def _run(self, order: Message) -> None:
         job = order["job"]
         self._tell("taken", job=job)
         try:
-            self._split(job, order)
+            from bridge.jobs import work
+
+            def tell(event: str, **fields: object) -> None:
+                self._tell(event, job=job, **fields)
+
+            todo = work.Work(order, tell=tell, cancelled=lambda: job in self._cancelled)
+            {"split": todo.split, "draft": todo.draft, "finish": todo.finish}[order["do"]]()
         except Exception as error:
             self._tell("error", job=job, **describe(error))
             if isinstance(error, MemoryError):
                 os._exit(1)  # what is left of the heap is in pieces: the next job gets a new process
 
-    def _split(self, job: str, order: Message) -> None:
-        from bridge.jobs.local import load, run_local
-        from bridge.settings import Settings
-
-        settings = Settings(**order["settings"])
-        width, height, name = order["width"], order["height"], order["backend"]
-        folder = Path(order["folder"])
-        picture = map_picture(folder, order)
-        estimated = load(name).estimate(width, height, settings).seconds
-        began = time.monotonic()
-        channels = order["channels"]
-        steps = run_local(
-            picture,
-            settings,
-            name,
-            cancelled=lambda: job in self._cancelled,
-            handle=order.get("handle"),
-            others=tuple(order.get("others", ())),
-        )
-        whole = Writing(folder, channels, lambda index: self._tell("layer", job=job, index=index))
-        with whole as writing, contextlib.closing(steps):
-            for step in steps:
-                self._report(job, writing, step, Clock(estimated * self._pace, time.monotonic() - began))
-        if estimated > 0:
-            low, high = PACE_RANGE
-            self._pace = min(max((time.monotonic() - began) / estimated, low), high)
-
-    def _report(self, job: str, writing: Writing, step: "Step", clock: "Clock") -> None:
-        from bridge.backends.base import Handle, Progress
-        from bridge.decompose import Finished, Planned
-
-        match step:
-            case Progress(stage, number, steps):
-                left = clock.left(number, steps)
-                known = {} if left is None else {"seconds_left": round(left, 1)}
-                self._tell("progress", job=job, stage=stage, step=number, steps=steps, **known)
-            case Handle(text):
-                self._go.clear()
-                self._tell("handle", job=job, text=text)
-                while not self._go.wait(HANDLE_PATIENCE):
-                    if job in self._cancelled:  # nothing is done that nobody could write down
-                        raise Cancelled()
-            case Planned(stack):
-                writing.expect(len(stack.layers))
-                self._tell("stack", job=job, layers=[[each.name, each.kind, each.rect] for each in stack.layers])
-            case Finished(index, layer):
-                writing.add(index, layer.pixels)
-            case report:
-                writing.finish()
-                self._tell("done", job=job, report=report.as_dict())
-
     def _answer(self, order: Message) -> None:
         try:
-            self._tell("answer", id=order["id"], **self._answer_to(order))
+            self._tell("answer", id=order["id"], **_answer_to(order))
         except Exception as error:
             self._tell("error", id=order["id"], **describe(error))
 
-    def _answer_to(self, order: Message) -> Message:
-        from bridge.jobs.local import load, offers
-        from bridge.settings import Settings
 
-        match order["do"]:
-            case "backends":
-                return {"backends": offers()}
-            case "estimate":
-                settings = Settings(**order["settings"])
-                estimate = load(order["backend"]).estimate(order["width"], order["height"], settings)
-                return {"seconds": round(estimate.seconds * self._pace, 1), "dollars": estimate.dollars}
-            case "decode":
-                from bridge.jobs.images import decode
+def _answer_to(order: Message) -> Message:
+    folder = Path(order["folder"])
+    match order["do"]:
+        case "pack":
+            from bridge.jobs.work import pack
 
-                width, height = decode(Path(order["folder"]))
-                return {"width": width, "height": height}
-            case "encode":
-                from bridge.jobs.images import encode
+            return {"nbytes": pack(order)}
+        case "decode":
+            from bridge.jobs.images import decode
 
-                rect, size = tuple(order["rect"]), tuple(order["size"])
-                folder, index, kind = Path(order["folder"]), order["index"], order["kind"]
-                nbytes, unsafe = encode(folder, index, rect, size, kind, check=order["check"])
-                return {"nbytes": nbytes, "unsafe": unsafe}
-            case question:
-                raise ValueError(question)
+            width, height = decode(folder)
+            return {"width": width, "height": height}
+        case question:
+            raise ValueError(question)
 
 
 def _plain(value: Any) -> object:
@@ -201,60 +129,10 @@ def _plain(value: Any) -> object:
     return value.item()
 
 
-def map_picture(folder: Path, order: Message) -> "Picture":
-    """The job's picture, read-only, so that no backend can change it under the exactness; mapped where it can be."""
-    import numpy as np
-
-    from bridge.picture import Picture
-
-    with open(folder / PICTURE, "rb") as file:
-        if sys.platform == "linux":  # all pages at once: one by one, their faults cost as much as a copy
-            flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-            mapped = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ)
-        else:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    height, width, model = order["height"], order["width"], order["model"]
-    dtype = np.dtype({"U8": np.uint8, "U16": np.uint16, "F16": np.float16, "F32": np.float32}[order["depth"]])
-    count = MODELS[model] + 1
-    pixels = np.frombuffer(mapped, dtype, height * width * count).reshape(height, width, count)
-    end = pixels.nbytes
-    if order["channels"] == "BGRA":
-        pixels = turned(pixels)
-    if not order["view"]:
-        return Picture(pixels)
-    view = np.frombuffer(mapped, np.uint8, height * width * 4, end).reshape(height, width, 4)
-    profile = bytes(mapped[end + view.nbytes :]) or None
-    return Picture(pixels, model, profile, turned(view))
-
-
-def turned(pixels: "Pixels") -> "Pixels":
-    """(h, w, 4) BGRA as RGBA, read-only."""
-    import cv2
-    import numpy as np
-
-    rgba = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA))
-    rgba.flags.writeable = False
-    return rgba
-
-
-class Clock(NamedTuple):
-    """Seconds that a job was estimated to take, and those that it has taken."""
-
-    estimated: float
-    taken: float
-
-    def left(self, step: int, steps: int) -> float | None:
-        """Seconds left after `step` of `steps`. Past the estimate: as many for each as so far."""
-        if self.taken < self.estimated:
-            return self.estimated - self.taken
-        return self.taken * (steps - step) / step if 0 < step < steps else None
-
-
 def describe(error: Exception) -> dict[str, object]:
-    """An error's fields for the bridge. `where`, for the log: lines of code, no values (often the user’s words)."""
+    """An error's fields for the engine. `where`, for the log: lines of code, no values (often the user’s words)."""
     shown = error if isinstance(error, UnflattenError) else _sentence(error)
-    fields = {"code": shown.code, "message": shown.message, "hint": shown.hint, "retryable": shown.retryable}
-    return {**fields, "where": "" if shown is error else where(error)}
+    return {**shown.as_dict(), "where": "" if shown is error else where(error)}
 
 
 def _sentence(error: Exception) -> UnflattenError:
@@ -278,7 +156,7 @@ def where(error: BaseException) -> str:
 
 
 def tie_to_parent(parent: int) -> None:
-    """End with the bridge, however it ends. Where the kernel can't promise that, the closed pipe does."""
+    """End with the engine, however it ends. Where the kernel can't promise that, the closed pipe does."""
     if sys.platform == "linux":
         import ctypes
 
@@ -291,6 +169,7 @@ def tie_to_parent(parent: int) -> None:
 
 
 def be_polite() -> None:
+    """Let every other program go first."""
     if sys.platform == "win32":
         import psutil
 
@@ -302,7 +181,7 @@ def be_polite() -> None:
 def keep_quiet() -> BinaryIO:
     """Keep what libraries print away from the pipe and from every log: it may hold words read in the picture.
 
-    Returns the pipe to the bridge. File descriptor 2 stays for last words at the C level, which are lines of code.
+    Returns the pipe to the engine. File descriptor 2 stays for last words at the C level, which are lines of code.
     """
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -314,9 +193,9 @@ def keep_quiet() -> BinaryIO:
 
 
 def main(parent: int) -> None:
-    """Serve the bridge whose process id is `parent`."""
+    """Serve the engine whose process id is `parent`."""
     tie_to_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in the bridge's terminal is the bridge's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in the terminal is the engine's to handle
     be_polite()
     Worker(sys.stdin.buffer, keep_quiet()).work()
 

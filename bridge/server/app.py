@@ -1,4 +1,4 @@
-"""The bridge's doors: which address leads where."""
+"""The bridge's routes."""
 
 import asyncio
 import json
@@ -16,10 +16,10 @@ from starlette.websockets import WebSocket
 
 from bridge import __version__, protocol
 from bridge.errors import UnflattenError
-from bridge.jobs.runner import Runner
+from bridge.jobs.engine import Engine
 from bridge.server.doorkeeper import MOST_PORT, Doorkeeper
 from bridge.server.guard import Guard
-from bridge.server.socket import Sessions
+from bridge.server.session import Sessions
 
 
 class Status(TypedDict):
@@ -37,23 +37,23 @@ class Status(TypedDict):
 
 
 def make_app(
-    runner: Runner, sessions: Sessions, doorkeeper: Doorkeeper, *, token: str, port: int, stop: Callable[[], None]
+    engine: Engine, sessions: Sessions, doorkeeper: Doorkeeper, *, token: str, port: int, stop: Callable[[], None]
 ) -> ASGIApp:
     """The whole application, guarded. `stop` begins the bridge's orderly end."""
     began = time.monotonic()
 
     async def status(_: Request) -> Response:
-        workshop = runner.workshop
+        workers = {f"worker {number}": pid for number, pid in enumerate(engine.workers.pids, 1)}
         told: Status = {
             "version": __version__,
             "protocol": protocol.VERSION,
             "pid": os.getpid(),
             "uptime": round(time.monotonic() - began, 1),
             "clients": len(sessions),
-            "jobs": runner.counts(),
-            "worker": workshop.state,
+            "jobs": engine.counts(),
+            "worker": engine.workers.state,
             "fal_door": doorkeeper.told(),
-            "memory": await asyncio.to_thread(_memory, {"bridge": os.getpid(), "worker": workshop.pid}),
+            "memory": await asyncio.to_thread(_memory, {"bridge": os.getpid(), **workers}),
         }
         return JSONResponse(told)
 
@@ -98,15 +98,14 @@ def _door_options(body: bytes) -> dict[str, Any]:
     return {"port": port, "backend": backend}
 
 
-def _memory(processes: dict[str, int | None]) -> dict[str, int]:
+def _memory(processes: dict[str, int]) -> dict[str, int]:
     import psutil  # only when asked: an idle bridge does without it
 
     told: dict[str, int] = {}
     for name, pid in processes.items():
-        if pid is not None:
-            try:
-                info = psutil.Process(pid).memory_full_info()
-            except psutil.Error:
-                continue
-            told[name] = getattr(info, "pss", 0) or info.rss
+        try:
+            info = psutil.Process(pid).memory_full_info()
+        except psutil.Error:
+            continue
+        told[name] = getattr(info, "pss", 0) or info.rss
     return told

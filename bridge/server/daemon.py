@@ -1,4 +1,4 @@
-"""The daemon's life: one instance by lock, a card for clients to find it, and an orderly end."""
+"""The daemon's life: one instance by lock, a connection file for clients to find it, and an orderly end."""
 
 import asyncio
 import contextlib
@@ -19,21 +19,21 @@ import uvicorn
 from filelock import FileLock, Timeout
 
 from bridge import __version__, protocol
+from bridge.connection_file import Connection, read_connection, remove_connection, write_connection
 from bridge.errors import UnflattenError
-from bridge.jobs.journal import Journal
-from bridge.jobs.keeping import sweep
-from bridge.jobs.runner import Runner
-from bridge.jobs.spool import Spool
-from bridge.jobs.workshop import WORKER_COMMAND, Workshop
+from bridge.jobs.engine import Engine
+from bridge.jobs.files import JobFiles
+from bridge.jobs.retention import sweep
+from bridge.jobs.store import Store
+from bridge.jobs.supervisor import WORKER_COMMAND, Workers
 from bridge.server.app import make_app
-from bridge.server.card import remove_card, write_card
 from bridge.server.doorkeeper import Doorkeeper
 from bridge.server.fal_door.files import UPLOADS, sweep_uploads
 from bridge.server.log import describe_loop_error, start_log
-from bridge.server.socket import Sessions
+from bridge.server.session import Sessions
 
 LOCK_FILE = "bridge.lock"
-JOURNAL_FILE = "journal.sqlite"
+STORE_FILE = "journal.sqlite"
 LAST_WORDS_FILE = "worker.log"
 JOBS_FOLDER = "jobs"
 LONGEST_FRAME = protocol.CHUNK + 1024
@@ -42,7 +42,7 @@ LOOK_EVERY = 60.0
 LAST_FRAMES = 5.0
 """Seconds that clients get to take what was finished before the connections are closed."""
 CHANGEOVER = 30.0
-"""Seconds to wait for a bridge that is just ending, or for one that is just starting to write its card."""
+"""Seconds to wait for a bridge that is just ending, or for one that is just starting to write its connection file."""
 
 log = logging.getLogger("unflatten")
 
@@ -79,7 +79,7 @@ def serve(
 ) -> int:
     """Run the bridge in this process until it is stopped or has been idle for `idle_exit` seconds; the exit code.
 
-    data: protocol.data_dir(), or where the user wants it. Returns 0 at once where another bridge already serves `data`.
+    data: data_dir(), or where the user wants it. Returns 0 at once where another bridge already serves `data`.
     worker_idle: seconds after which an idle worker process is ended. keep_days: how long results are kept.
     grace: seconds that a job whose client is gone goes on. drain: seconds that a running job gets at the end.
     worker: the worker's command line. fal: open the fal door too.
@@ -107,17 +107,17 @@ def serve(
         lock.release()
 
 
-def _take(lock: FileLock, data: Path) -> protocol.Discovery | None:
-    """Take the lock; or the card of the bridge that holds it. One without a card is ending or starting: wait for it."""
+def _take(lock: FileLock, data: Path) -> Connection | None:
+    """Take the lock; or how to reach the bridge that holds it. One without a connection file is ending or starting."""
     deadline = time.monotonic() + CHANGEOVER
     while True:
         try:
             lock.acquire(timeout=0)
             return None
         except Timeout:
-            card = protocol.Discovery.read(data)
-            if card is not None:
-                return card
+            connection = read_connection(data)
+            if connection is not None:
+                return connection
             if time.monotonic() > deadline:
                 raise UnflattenError(
                     "Another bridge holds the data folder, but does not answer.",
@@ -153,49 +153,48 @@ class _Daemon:
     async def run(self) -> int:
         """From the journal's opening to its closing; the exit code."""
         asyncio.get_running_loop().set_exception_handler(_log_loop_error)
-        journal = Journal(self._data / JOURNAL_FILE)
-        spool = Spool(self._data / JOBS_FOLDER)
-        workshop = Workshop(self._data / LAST_WORDS_FILE, idle=self._times.worker_idle, command=self._worker)
-        runner = Runner(journal, spool, workshop, grace=self._times.grace)
-        sessions = Sessions(runner)
         times = self._times
-        doorkeeper = Doorkeeper(self._data, runner, journal, keep_days=times.keep_days, grace=times.grace)
+        workers = Workers(self._data / LAST_WORDS_FILE, idle=times.worker_idle, command=self._worker)
+        store, files = Store(self._data / STORE_FILE), JobFiles(self._data / JOBS_FOLDER)
+        engine = Engine(store, files, workers, grace=times.grace)
+        sessions = Sessions(engine)
+        doorkeeper = Doorkeeper(self._data, engine, keep_days=times.keep_days, grace=times.grace)
         with _listen() as listener, self._signals():
-            card = protocol.Discovery(
+            connection = Connection(
                 port=listener.getsockname()[1],
                 pid=os.getpid(),
                 token=secrets.token_hex(32),
                 version=__version__,
                 started=time.time(),
             )
-            app = make_app(runner, sessions, doorkeeper, token=card.token, port=card.port, stop=self._stop)
+            app = make_app(engine, sessions, doorkeeper, token=connection.token, port=connection.port, stop=self._stop)
             server = _Server(_uvicorn_config(app))
-            runner.recover()
+            engine.recover()
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             background = [
-                asyncio.create_task(self._guarded(runner.run())),
-                asyncio.create_task(self._guarded(self._keep_house(runner, journal, spool))),
-                asyncio.create_task(self._guarded(self._watch_idle(runner, sessions, doorkeeper))),
+                asyncio.create_task(self._guarded(self._sweep(engine))),
+                asyncio.create_task(self._guarded(self._watch_idle(engine, sessions, doorkeeper))),
             ]
             try:
-                # the listener queues whoever comes before uvicorn has taken it up, so the card can go out now
-                write_card(self._data, card)
-                log.info("bridge %s started on port %d", __version__, card.port)
-                _say(f"The bridge is running (process {card.pid}, port {card.port}).")
+                # the listener queues whoever comes before uvicorn has taken it up, so the connection can go out now
+                write_connection(self._data, connection)
+                log.info("bridge %s started on port %d", __version__, connection.port)
+                _say(f"The bridge is running (process {connection.pid}, port {connection.port}).")
                 if self._fal is not None:
                     await self._open_door(doorkeeper, self._fal)
                 await self._asked_to_stop.wait()
             finally:
-                remove_card(self._data, card)  # from here on a client starts a new bridge, which waits for the lock
-                await self._wind_up(runner, sessions)
+                remove_connection(
+                    self._data, connection
+                )  # from here on a client starts a new bridge, which waits for the lock
+                await self._wind_up(engine, sessions)
                 await doorkeeper.close()
                 server.stop.set()
                 await serving
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
-                await workshop.close()
-                journal.close()
+                await engine.close()
                 log.info("bridge stopped")
         return self._code
 
@@ -210,8 +209,8 @@ class _Daemon:
         else:
             _say(f"The door for fal's clients is open at {told['url']}: see “unflatten fal-env”.")
 
-    async def _wind_up(self, runner: Runner, sessions: Sessions) -> None:
-        await runner.drain(self._times.drain)
+    async def _wind_up(self, engine: Engine, sessions: Sessions) -> None:
+        await engine.drain(self._times.drain)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(sessions.flushed(), LAST_FRAMES)
 
@@ -224,25 +223,25 @@ class _Daemon:
             self._code = 1
             self._stop()
 
-    async def _keep_house(self, runner: Runner, journal: Journal, spool: Spool) -> None:
+    async def _sweep(self, engine: Engine) -> None:
         """Now and then, and soon after a job has ended: a night's batch must not fill the disk by the hour."""
         while True:
-            ended = runner.ended
+            ended = engine.endings.count
             try:
-                runner.write_down_again()
-                await sweep(journal, spool, days=self._times.keep_days)
+                engine.endings.write_down_again()
+                await sweep(engine.store, engine.files, days=self._times.keep_days)
                 await asyncio.to_thread(sweep_uploads, self._data / UPLOADS)
             except UnflattenError as error:
                 log.warning("results could not be swept: %s", error.code)
             swept = time.monotonic()
-            while time.monotonic() - swept < SWEEP_EVERY and runner.ended == ended:
+            while time.monotonic() - swept < SWEEP_EVERY and engine.endings.count == ended:
                 await asyncio.sleep(LOOK_EVERY)
 
-    async def _watch_idle(self, runner: Runner, sessions: Sessions, doorkeeper: Doorkeeper) -> None:
+    async def _watch_idle(self, engine: Engine, sessions: Sessions, doorkeeper: Doorkeeper) -> None:
         busy = time.monotonic()
         while time.monotonic() - busy < self._times.idle_exit:
             await asyncio.sleep(min(self._times.idle_exit / 4, 30))
-            if doorkeeper.was_used() or runner.busy or len(sessions):
+            if doorkeeper.was_used() or engine.busy or len(sessions):
                 busy = time.monotonic()
         log.info("idle for %.0f s", self._times.idle_exit)
         self._stop()

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import UnflattenError
-from bridge.jobs.journal import Journal
-from bridge.jobs.runner import Runner
+from bridge.jobs.engine import Engine
 
 if TYPE_CHECKING:
     from bridge.server.fal_door.door import FalDoor
@@ -19,10 +18,10 @@ MOST_PORT = 65_535
 class Doorkeeper:
     """The fal door of one bridge, open or closed. keep_days: of results; grace: seconds a job waits for its client."""
 
-    def __init__(self, data: Path, runner: Runner, journal: Journal, *, keep_days: float, grace: float) -> None:
+    def __init__(self, data: Path, engine: Engine, *, keep_days: float, grace: float) -> None:
         self._data = data
-        self._runner = runner
-        self._journal = journal
+        self._engine = engine
+
         self._keep_days = keep_days
         self._grace = grace
         self._opening = asyncio.Lock()
@@ -39,7 +38,7 @@ class Doorkeeper:
         self._asked = True
         async with self._opening:
             if self._door is None:
-                house = House(self._data, self._runner, self._journal, self._keep_days, self._grace)
+                house = House(self._data, self._engine, self._keep_days, self._grace)
                 self._door = await open_fal_door(house, port=port, backend=backend)
             elif port not in (0, self._door.port) or (backend is not None and backend != self._door.backend):
                 raise UnflattenError(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from starlette.websockets import WebSocket
 
 from bridge import protocol
-from bridge.jobs.events import LayerReady
+from bridge.jobs.job import LayerReady
 
 
 class _Item(NamedTuple):

@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from bridge import protocol
+from bridge.backends.choice import Choice, choose
 from bridge.errors import BadPicture, BadSettings
-from bridge.jobs.journal import Entry
-from bridge.jobs.spool import JOB_ID
+from bridge.jobs.files import JOB_ID
+from bridge.jobs.job import JobRequest, Model, RawLayers, RawPicture
 from bridge.limits import check_picture
 from bridge.settings import Settings
 
@@ -18,15 +19,20 @@ LONGEST_PROFILE = protocol.CHUNK
 
 
 @dataclass(frozen=True)
-class Request:
-    """A job as asked for, and how many frames of pixels follow."""
+class Decompose:
+    """A job as it is asked for, its picture, who splits it, and how many frames of pixels follow."""
 
-    entry: Entry
+    request: JobRequest
+    picture: RawPicture
+    chosen: Choice
     chunks: int
 
 
-def read_decompose(message: Message) -> Request:
-    """The job that a `decompose` message asks for. Raises ProtocolError, BadPicture and BadSettings."""
+def read_decompose(message: Message, client: str) -> Decompose:
+    """The job that a `decompose` message asks for.
+
+    Raises ProtocolError, BadPicture, BadSettings, and BackendUnavailable where its backend cannot run here.
+    """
     job, picture = read_job(message), message["picture"]
     if not isinstance(picture, dict):
         raise protocol.ProtocolError("The picture’s description is not readable.")
@@ -38,28 +44,19 @@ def read_decompose(message: Message) -> Request:
     view_chunks, profile_bytes = picture.get("view_chunks", 0), picture.get("profile_bytes", 0)
     if type(profile_bytes) is not int or not 0 <= profile_bytes <= LONGEST_PROFILE:
         raise protocol.ProtocolError("The picture’s colour profile is too large.")
-    entry = Entry(
-        id=job,
-        width=width,
-        height=height,
-        settings=read_settings(message),
-        channels=channels,
-        backend=read_backend(message),
-        batch=message.get("batch") is True,
-        model=model,
-        depth=depth,
-        view=bool(view_chunks),
-        profile_bytes=profile_bytes,
-    )
-    if not entry.view and ((model, depth) != ("RGBA", "U8") or profile_bytes):
+    raw = RawPicture(width, height, model, depth, channels, bool(view_chunks), profile_bytes)
+    if not raw.view and ((model, depth) != ("RGBA", "U8") or profile_bytes):
         raise protocol.ProtocolError("A picture that is not 8-bit sRGB must come with its view.")
-    chunks = read_chunks(picture.get("chunks"), width * height * entry.pixel_size, height)
-    if entry.view:
+    chunks = read_chunks(picture.get("chunks"), width * height * raw.pixel_size, height)
+    if raw.view:
         chunks += read_chunks(view_chunks, width * height * 4, height)
-    return Request(entry, chunks + (profile_bytes > 0))
+    settings, chosen = read_settings(message), read_choice(message).check()
+    batch = message.get("batch") is True
+    request = JobRequest(job, client, raw, RawLayers(), chosen.name, settings, chosen.own, batch=batch)
+    return Decompose(request, raw, chosen, chunks + (profile_bytes > 0))
 
 
-def read_space(picture: Message) -> tuple[str, str]:
+def read_space(picture: Message) -> tuple[Model, str]:
     """The picture's colour model and depth. Raises BadPicture."""
     model, depth = picture.get("model", "RGBA"), picture.get("depth", "U8")
     if model not in protocol.MODELS or depth not in protocol.DEPTHS:
@@ -95,18 +92,21 @@ def read_size(message: Message, pixel_size: int = 4) -> tuple[int, int]:
     return width, height
 
 
-def read_backend(message: Message) -> str | None:
-    backend = message.get("backend")
+def read_choice(message: Message) -> Choice:
+    """Who is to split, with which options of its own. Raises ProtocolError, BackendUnavailable and BadSettings."""
+    backend, options = message.get("backend"), message.get("options")
     if backend is not None and (not isinstance(backend, str) or len(backend) > 64):
         raise protocol.ProtocolError("The backend’s name is not readable.")
-    return backend or None
+    if options is not None and not isinstance(options, dict):
+        raise protocol.ProtocolError("The backend’s options are not readable.")
+    return choose(backend, options)
 
 
-def read_settings(message: Message) -> dict[str, Any]:
+def read_settings(message: Message) -> Settings:
     """The checked settings, defaults filled in. Raises BadSettings, without what was given: it may be a prompt."""
     given = message.get("settings") or {}
     try:
-        return Settings.model_validate(given).model_dump()
+        return Settings.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"

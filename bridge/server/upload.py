@@ -1,24 +1,27 @@
 """A picture on its way in: frames from the socket straight into the job's file, each while the next arrives."""
 
 import asyncio
+from dataclasses import replace
 
 from bridge.errors import BadPicture
-from bridge.jobs.journal import Entry
-from bridge.jobs.spool import Spool
-from bridge.jobs.twins import Fingerprint
+from bridge.jobs.files import JobFiles
+from bridge.jobs.job import JobRequest
+from bridge.jobs.reuse import Fingerprint
 from bridge.protocol import CHUNK
+from bridge.server.request import Decompose
 
 
 class Upload:
     """The frames of one picture. Raises OutOfSpace and FileExistsError before the first is taken."""
 
-    def __init__(self, entry: Entry, chunks: int, spool: Spool) -> None:
-        self.entry = entry
-        self._chunks = chunks
-        self._spool = spool
-        self._expected = entry.nbytes
-        self._incoming = spool.receive(entry.id, entry.nbytes)
-        self._fingerprint = Fingerprint(entry)
+    def __init__(self, decompose: Decompose, files: JobFiles) -> None:
+        self.request: JobRequest = decompose.request
+        self._chunks = decompose.chunks
+        self._files = files
+        self._expected = decompose.picture.nbytes
+        self._incoming = files.receive(self.request.id, decompose.picture.nbytes)
+        # what a service has had is not sent to it twice
+        self._fingerprint = Fingerprint(self.request) if decompose.chosen.remote is not None else None
         self._writing: asyncio.Future[None] | None = None
 
     async def take(self, piece: bytes) -> bool:
@@ -33,12 +36,14 @@ class Upload:
             return False
         await self._written()
         self._incoming.finish()
-        self.entry.digest = self._fingerprint.text()
+        if self._fingerprint is not None:
+            self.request = replace(self.request, same_as=self._fingerprint.text())
         return True
 
     def _write(self, piece: bytes) -> None:
         self._incoming.write(piece)
-        self._fingerprint.add(piece)
+        if self._fingerprint is not None:
+            self._fingerprint.add(piece)
 
     async def drop(self) -> None:
         """The picture will not come whole: leave nothing of it."""
@@ -46,7 +51,7 @@ class Upload:
             await asyncio.wait([self._writing])
             self._writing.exception()
         self._incoming.close()
-        self._spool.erase(self.entry.id)
+        self._files.erase(self.request.id)
 
     async def _written(self) -> None:
         if self._writing is not None:

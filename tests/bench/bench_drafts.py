@@ -107,8 +107,8 @@ def bicubic_exact(scene: Scene, draft: Draft, picture: Picture) -> tuple[list[U8
     size = (picture.width, picture.height)
     plain = [bicubic(draft.stack.layers[draft.true.index(k)].pixels, size) for k in range(len(scene.layers))]
     layers = tuple(Layer("", each) for each in plain)
-    make_exact(Fitted(Stack(layers, *size), [None] * len(layers), 1), picture)
-    return plain, time.perf_counter() - began
+    stack = make_exact(Fitted(Stack(layers, *size), [None] * len(layers), 1), picture)
+    return [layer.pixels for layer in stack.layers], time.perf_counter() - began
 
 
 def guided(draft: U8, picture: U8, radius: int) -> U8:

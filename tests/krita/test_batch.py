@@ -11,11 +11,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from bridges import Bridge
 from PIL import Image
-from runner import Runner
-from window import Krita
 
+from tests.krita.bridges import Bridge
+from tests.krita.runner import Runner
+from tests.krita.window import Krita
+
+POSTER = Path(__file__).parents[2] / "bridge" / "sample" / "poster.png"
 pytestmark = pytest.mark.krita
 
 
@@ -106,13 +108,52 @@ def test_results_beside_a_kra_never_overwrite_it(runner: Runner, scripted_bridge
     assert next(iter(layer_names(tmp_path / "own.kra.kra"))) == "Unflattened own"
 
 
+def test_krita_and_the_command_line_keep_one_list_and_no_edit_is_written_over(
+    runner: Runner, scripted_bridge: Bridge, tmp_path: Path
+) -> None:
+    scripted_bridge.script()
+    runner.use(scripted_bridge)
+    source, out = Path(shutil.copy(POSTER, tmp_path / "art.png")), tmp_path / "out"
+    command = [sys.executable, "-m", "bridge.cli", "batch", str(source), "-o", str(out), "--format", "ora"]
+    assert runner.batch(source, "--out", out).returncode == 0
+    subprocess.run(command, check=True, timeout=180, capture_output=True)
+    again = runner.batch(source, "--out", out)
+    assert again.returncode == 0 and "unchanged, art.kra is there" in again.stdout
+    told = subprocess.run(command, check=True, timeout=180, capture_output=True, text=True)
+    assert "0 split, 1 done before, 0 failed." in told.stderr
+
+    edited = b"painted on"
+    (out / "art.kra").write_bytes(edited)
+    other = runner.batch(source, "--out", out, "--seed", 2)
+    assert other.returncode == 1 and len(other.stdout.splitlines()) == 1
+    assert "art.kra was edited since it was made." in other.stdout
+    assert (out / "art.kra").read_bytes() == edited
+
+
 def test_wrong_arguments_end_with_a_sentence(runner: Runner) -> None:
     run = runner.batch("picture.png")
     assert run.returncode == 120
     assert "--out" in run.stderr
 
 
-POSTER = Path(__file__).parents[2] / "bridge" / "sample" / "poster.png"
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--steps", 51), "“num_inference_steps” cannot be used"),
+        (("--guidance-scale", 0.5), "“guidance_scale” cannot be used"),
+        (("--backend", "nobody"), "nobody"),
+        (("--option", "nothing=1"), "no option “nothing”"),
+    ],
+)
+def test_what_the_bridge_cannot_use_is_said_once_before_any_work(
+    runner: Runner, scripted_bridge: Bridge, tmp_path: Path, wrong: tuple[object, ...], said: str
+) -> None:
+    runner.use(scripted_bridge)
+    source, out = picture(tmp_path / "art.png", 9), tmp_path / "out"
+    run = runner.batch(source, source, "--out", out, *wrong)
+    assert run.returncode == 120 and run.stdout == ""
+    assert run.stderr.count(said) == 1
+    assert not out.exists()
 
 
 def test_krita_and_the_command_line_give_the_same_layers(

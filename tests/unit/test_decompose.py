@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, JobContext, Progress
+from bridge.backends.base import DraftLayer, JobContext, Progress
 from bridge.decompose import Finished, Planned, Report, decompose
 from bridge.errors import UselessDraft
 from bridge.finish.encoding import encoding
@@ -21,18 +21,10 @@ WORDS = "SUMMER SALE"
 class Model:
     """Hands over `frames`, whatever the picture."""
 
-    name = "model"
-
     def __init__(self, frames: list[np.ndarray]) -> None:
         self.frames = frames
 
-    def capabilities(self) -> Capabilities:
-        return Capabilities("Model")
-
-    def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
-        return Estimate(1)
-
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]:
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
         yield Progress("Thinking", 1, 1)
         for frame in self.frames:
             yield DraftLayer(Layer("", frame), frame.shape[1], frame.shape[0])
@@ -100,3 +92,9 @@ def test_a_transparent_picture_keeps_its_transparency(truth: list[np.ndarray]) -
 def test_a_useless_draft_is_an_error_and_no_success(truth: list[np.ndarray]) -> None:
     with pytest.raises(UselessDraft):
         run(Picture(drafts.flattened(truth)), [drafts.blank(drafts.small(layer)) for layer in truth])
+
+
+def test_no_layers_at_all_is_an_error_that_says_so(truth: list[np.ndarray]) -> None:
+    with pytest.raises(UselessDraft, match="No layers came back") as raised:
+        run(Picture(drafts.flattened(truth)), [])
+    assert "unchanged" in raised.value.hint

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from installer.plugin import SHARED
+
 ROOT = Path(__file__).parents[2]
 BRIDGE_FILES = sorted((ROOT / "bridge").rglob("*.py"))
 PLUGIN_FILES = sorted(path for path in (ROOT / "plugin").rglob("*.py") if "vendor" not in path.parts)
@@ -15,7 +17,19 @@ PLUGIN_FILES = sorted(path for path in (ROOT / "plugin").rglob("*.py") if "vendo
 COMMAND_LINE = {"cli", "command", "doctor"}
 _COMMAND_LINE_KNOWS = {
     *COMMAND_LINE,
-    *{"jobs", "settings", "errors", "protocol", "files", "picture", "limits", "decompose", "backends.base"},
+    *{
+        "jobs",
+        "settings",
+        "errors",
+        "protocol",
+        "connection_file",
+        "manifest",
+        "files",
+        "picture",
+        "limits",
+        "decompose",
+        "backends.base",
+    },
     *{"server.daemon", "krita", "weights", "preferences", "keys", "__init__"},
 }
 _REMOTE = {"preferences", "keys", "urls", "downloads", "__init__"}
@@ -27,16 +41,20 @@ MAY_KNOW: dict[str, set[str]] = {
     "settings": set(),
     "errors": set(),
     "protocol": set(),
+    "atomic_text": set(),
+    "connection_file": {"atomic_text"},
+    "manifest": {"atomic_text"},
     "krita": set(),
     "limits": {"errors"},
     "weights": {"errors"},
     "urls": {"errors"},
     "downloads": {"errors", "urls"},
-    "preferences": {"errors", "protocol", "urls"},
+    "preferences": {"errors", "connection_file", "urls"},
     "keys": {"errors"},
-    "finish": {"picture", "errors"},
+    "finish": {"picture", "errors", "pyramid"},
     "inference": set(),
-    "backends": {"picture", "settings", "errors", "weights", "reading", "inference", *_REMOTE},
+    "pyramid": set(),
+    "backends": {"picture", "settings", "errors", "weights", "reading", "inference", "pyramid", *_REMOTE},
     "reading": set(),
     "decompose": {"backends.base", "finish", "reading", "picture", "settings", "errors", "limits"},
     "files": {"picture", "errors", "limits"},
@@ -46,11 +64,12 @@ MAY_KNOW: dict[str, set[str]] = {
         *{"preferences"},
         *{"files", "safety"},  # image files in and out, for doors whose clients send and want those
     },
-    "server": {"jobs", "settings", "errors", "protocol", "limits", "urls", "downloads", "__init__"},
+    "server": {"jobs", "settings", "errors", "protocol", "connection_file", "limits", "urls", "downloads", "__init__"},
     **dict.fromkeys(COMMAND_LINE, _COMMAND_LINE_KNOWS),
 }
 KRITA_AND_QT = {"krita", "pykrita", "PyQt5", "PyQt6"}
-BESIDE_THE_PLUGIN = {"protocol", "websockets"}
+SHARED_WITH_THE_PLUGIN = {Path(name).stem for name in SHARED}
+BESIDE_THE_PLUGIN = {*SHARED_WITH_THE_PLUGIN, "websockets"}
 HEAVY = {"numpy", "cv2", "scipy", "onnxruntime", "rapidocr", "PIL", "fastapi", "cryptography", "keyring"}
 HEAVY |= {"httpx", "httpcore", "certifi"}
 
@@ -122,9 +141,19 @@ def test_the_plugin_knows_krita_qt_the_standard_library_and_what_lies_beside_it(
         assert known, f"{path.relative_to(ROOT)} must not import {name}"
 
 
-def test_the_protocol_needs_only_the_standard_library() -> None:
-    for name in imported(ROOT / "bridge" / "protocol.py", "bridge"):
-        assert name.split(".")[0] in sys.stdlib_module_names
+@pytest.mark.parametrize("name", sorted(SHARED_WITH_THE_PLUGIN))
+def test_what_the_plugin_shares_needs_only_the_standard_library_and_what_is_shared(name: str) -> None:
+    for module in imported(ROOT / "bridge" / f"{name}.py", "bridge"):
+        top, *rest = module.split(".")
+        assert top in sys.stdlib_module_names or (top == "bridge" and rest[0] in SHARED_WITH_THE_PLUGIN)
+
+
+@pytest.mark.parametrize("name", sorted(SHARED_WITH_THE_PLUGIN))
+def test_what_the_plugin_shares_is_readable_to_python_3_9(name: str) -> None:
+    tree = ast.parse((ROOT / "bridge" / f"{name}.py").read_text("utf-8"), feature_version=(3, 9))
+    unions = [node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)]
+    assert unions == [], "X | Y is no type before Python 3.10"
+    assert not any(isinstance(node, ast.Match) for node in ast.walk(tree))
 
 
 def test_the_server_process_loads_nothing_heavy() -> None:

@@ -1,9 +1,6 @@
-"""The wire: frames, versions, the discovery file."""
+"""The wire: frames and versions."""
 
-import ast
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +8,6 @@ from hypothesis import strategies as st
 
 from bridge import protocol
 
-SOURCE = Path(protocol.__file__).read_text("utf-8")
 WORDS = st.text(max_size=20)
 FIELDS = st.dictionaries(st.from_regex("[a-z_]{1,8}", fullmatch=True), WORDS | st.integers() | st.none(), max_size=4)
 
@@ -19,7 +15,7 @@ FIELDS = st.dictionaries(st.from_regex("[a-z_]{1,8}", fullmatch=True), WORDS | s
 @given(st.sampled_from(sorted(protocol.CLIENT_MESSAGES)), FIELDS)
 def test_what_is_encoded_is_decoded(kind: str, extra: dict[str, object]) -> None:
     fields = {**dict.fromkeys(protocol.CLIENT_MESSAGES[kind], 1), **extra}
-    fields.pop("type", None), fields.pop("kind", None)
+    fields.pop("type", None)
     text = protocol.encode(kind, **fields)
     assert protocol.decode(text, protocol.CLIENT_MESSAGES) == {"type": kind, **fields}
 
@@ -75,35 +71,6 @@ def test_another_version_names_the_older_side_and_the_remedy(theirs: object, old
     assert problem.startswith(f"The {older} is of an older") and "install.py" in problem
 
 
-def test_the_data_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("UNFLATTEN_HOME", str(tmp_path))
-    assert protocol.data_dir() == tmp_path
-    monkeypatch.delenv("UNFLATTEN_HOME")
-    if sys.platform == "linux":
-        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-        assert protocol.data_dir() == tmp_path / "unflatten"
-        monkeypatch.delenv("XDG_DATA_HOME")
-        monkeypatch.setenv("HOME", str(tmp_path))
-        assert protocol.data_dir() == tmp_path / ".local" / "share" / "unflatten"
-
-
-def test_a_card_that_cannot_be_read_is_no_card(tmp_path: Path) -> None:
-    assert protocol.Discovery.read(tmp_path) is None
-    for text in ("", "{", "[]", '{"port": 1}', '{"port": "x", "pid": 1, "token": "", "version": "", "started": 0}'):
-        (tmp_path / protocol.DISCOVERY_FILE).write_text(text)
-        assert protocol.Discovery.read(tmp_path) is None
-    card = {"port": 4, "pid": 5, "token": "ab", "version": "1", "started": 6.5, "later": "field"}
-    (tmp_path / protocol.DISCOVERY_FILE).write_text(json.dumps(card))
-    assert protocol.Discovery.read(tmp_path) == protocol.Discovery(4, 5, "ab", "1", 6.5)
-
-
 def test_every_message_in_the_tables_is_described() -> None:
     for kind in {*protocol.CLIENT_MESSAGES, *protocol.SERVER_MESSAGES}:
         assert f"{kind} {{" in (protocol.__doc__ or ""), kind
-
-
-def test_the_file_is_readable_to_python_3_9() -> None:
-    tree = ast.parse(SOURCE, feature_version=(3, 9))
-    unions = [node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)]
-    assert unions == [], "X | Y is no type before Python 3.10"
-    assert not any(isinstance(node, ast.Match) for node in ast.walk(tree))

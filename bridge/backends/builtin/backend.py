@@ -1,46 +1,60 @@
-"""The default backend: splits on this machine's processor, with no account and no key."""
+"""The default backend: splits on this computer's processor, with no account and no key."""
 
-from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import ClassVar
 
-import numpy as np
+from pydantic import BaseModel
 
-from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, JobContext, Progress
-from bridge.backends.builtin import saliency
-from bridge.backends.builtin.splitter import MOST_LAYERS, split
-from bridge.backends.builtin.transparency import islands, no_denser, opaque_colours
-from bridge.picture import Layer, Picture
+from bridge.backends.base import CPU, Capabilities, Estimate, FixedLimit, Model, NoOptions, Placement
+from bridge.errors import BackendUnavailable
 from bridge.settings import Settings
+from bridge.weights import check_weights
+
+MOST_LAYERS = 10
+"""The most layers that one picture is split into."""
+REMEDY = "Run “python3 install.py” again."
+"""What mends missing or damaged weights."""
+BACKGROUND_SECONDS = (1.0, 1.5)
+"""Seconds for a single layer: to begin with, and for each megapixel."""
+SPLIT_SECONDS = (4.0, 2.5)
+"""The same for several layers."""
 
 
 class Builtin:
-    name = "builtin"
+    """The splitter that comes with Unflatten."""
 
-    def capabilities(self) -> Capabilities:
-        problem = saliency.weights_problem()
-        remedy = "Run “python3 install.py” again." if problem else ""
-        return Capabilities("Built-in splitter", layers=(1, MOST_LAYERS), unavailable=problem, remedy=remedy)
+    name = "builtin"
+    placement = Placement(lane=CPU, limit=FixedLimit(1))
+    Options: ClassVar[type[BaseModel]] = NoOptions
+    credential = None
+
+    def capabilities(self, options: NoOptions) -> Capabilities:
+        """What it can do; unavailable where its weights are missing or damaged."""
+        problem = weights_problem()
+        return Capabilities(
+            "Built-in splitter",
+            layers=(1, MOST_LAYERS),
+            unavailable=problem,
+            remedy=REMEDY if problem else "",
+        )
 
     def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
-        megapixels = width * height / 1e6
-        return Estimate(seconds=1.0 + 1.5 * megapixels if settings.num_layers == 1 else 4.0 + 2.5 * megapixels)
+        """Seconds on an ordinary computer for a picture of width × height pixels."""
+        start, each = BACKGROUND_SECONDS if settings.num_layers == 1 else SPLIT_SECONDS
+        return Estimate(seconds=start + each * width * height / 1e6)
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Generator[Event]:
-        """Progress, then the layers back to front, at the picture's own size."""
-        at_most = MOST_LAYERS if settings.num_layers == "auto" else settings.num_layers
-        opaque = picture.is_opaque
-        apart = None if opaque else islands(picture.view, at_most)
-        if apart is not None:
-            yield Progress("Finding objects", 1, 1)
-            for layer in apart:
-                yield DraftLayer(layer, picture.width, picture.height)
-            return
-        rgb = np.ascontiguousarray(picture.view[..., :3]) if opaque else opaque_colours(picture.view)
-        seconds = 25 + 5 * picture.width * picture.height / 1e6
-        layers = list[Layer]()
-        for event in split(rgb, at_most=at_most, seconds=seconds, job=job):
-            if isinstance(event, Layer):
-                layers.append(event)
-            else:
-                yield event
-        for layer in layers if opaque else no_denser(layers, picture.view[..., 3]):
-            yield DraftLayer(layer, picture.width, picture.height)
+    def open(self, options: NoOptions) -> AbstractContextManager[Model]:
+        """The model, in a worker: only this imports numpy and what else it needs. Raises BackendUnavailable."""
+        problem = weights_problem()
+        if problem:
+            raise BackendUnavailable(problem, REMEDY)
+        from bridge.backends.builtin.model import BuiltinModel
+
+        return nullcontext(BuiltinModel())
+
+
+def weights_problem() -> str:
+    """Why the weights cannot be used, as a sentence; empty where they can."""
+    broken = any(weights.problem for weights in check_weights(Path(__file__).parent))
+    return "The built-in splitter's weights are missing or damaged." if broken else ""

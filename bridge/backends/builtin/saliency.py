@@ -1,6 +1,5 @@
 """What the eye goes to: U²-Net (small), over the whole picture or closer up."""
 
-import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -9,41 +8,30 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from bridge.errors import BackendUnavailable
 from bridge.inference import open_session
 
 WEIGHTS = Path(__file__).parent / "weights" / "u2netp.onnx"
-SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
 SIDE = 320
-
-
-def weights_problem() -> str:
-    """Why the weights cannot be used, as a sentence; empty where they can."""
-    if not WEIGHTS.exists():
-        return "The built-in splitter's weights are missing."
-    if hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() != SHA256:
-        return "The built-in splitter's weights are damaged."
-    return ""
+"""Pixels a side of what the network sees."""
+MEAN = (0.485, 0.456, 0.406)
+"""Of the network's training pictures, for red, green and blue 0…1."""
+DEVIATION = (0.229, 0.224, 0.225)
 
 
 @cache
 def _session() -> onnxruntime.InferenceSession:
-    problem = weights_problem()
-    if problem:
-        raise BackendUnavailable(problem, "Run “python3 install.py” again.")
     return open_session(WEIGHTS)
 
 
 def salience(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """How much each pixel of `rgb` (H, W, 3) uint8 belongs to what stands out: (H, W) float32 0…1.
 
-    U²-Net (Qin and others, 2020), the 4.6 MB variant, at its own 320×320. Raises BackendUnavailable without its
-    weights.
+    U²-Net (Qin and others, 2020), the 4.6 MB variant, at its own 320×320.
     """
     session = _session()
     small = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     small /= max(float(small.max()), 1.0)
-    small = (small - np.array([0.485, 0.456, 0.406], np.float32)) / np.array([0.229, 0.224, 0.225], np.float32)
+    small = (small - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
     batch = np.ascontiguousarray(small.transpose(2, 0, 1)[None], dtype=np.float32)
     answer = np.asarray(session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: batch})[0])[0, 0]
     return cv2.resize(answer, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR).clip(0, 1)

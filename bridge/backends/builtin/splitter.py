@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.backends.base import JobContext, Progress
+from bridge.backends.builtin.backend import MOST_LAYERS
 from bridge.backends.builtin.cutout import Cutout, cut_out
 from bridge.backends.builtin.edges import settle_edges, spread_colours
 from bridge.backends.builtin.fill import fill
@@ -24,7 +25,6 @@ from bridge.picture import Layer
 Rgb = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-MOST_LAYERS = 10
 LOOKS = 2  # what is hidden behind objects is looked for in the picture without them
 STEPS = 2 + 2 * LOOKS
 SEEN = 1 / 255

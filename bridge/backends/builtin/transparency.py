@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.backends.builtin.pyramid import push_pull
 from bridge.picture import Layer
+from bridge.pyramid import push_pull
 
 Bytes = NDArray[np.uint8]
 LEAST_ISLAND = 0.002  # of the picture
@@ -24,7 +24,7 @@ def opaque_colours(view: Bytes) -> Bytes:
     return np.where(view[..., 3:] > 127, view[..., :3], np.rint(colours).clip(0, 255)).astype(np.uint8)
 
 
-def islands(view: Bytes, at_most: int) -> list[Layer] | None:
+def split_components(view: Bytes, at_most: int) -> list[Layer] | None:
     """The layers of a picture that is islands in transparency, back to front, the first what is left over; None where
     it is not.
 
@@ -51,7 +51,7 @@ def islands(view: Bytes, at_most: int) -> list[Layer] | None:
     return [Layer("Background", rest, kind="background"), *layers[::-1]]
 
 
-def no_denser(layers: Iterable[Layer], alpha: NDArray[np.uint8]) -> Iterator[Layer]:
+def limit_alpha(layers: Iterable[Layer], alpha: NDArray[np.uint8]) -> Iterator[Layer]:
     """`layers`, back to front and the first opaque, thinned so that together they are as dense as `alpha` (H, W)
     uint8."""
     back, *front = layers

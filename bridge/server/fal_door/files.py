@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from bridge.errors import UnflattenError
-from bridge.jobs.spool import check_room, full_disk_said, private, write_all
+from bridge.files.disk import check_room, full_disk_said, private, write_all
 from bridge.server.fal_door.errors import MOST_SOURCE
 from bridge.server.fal_door.hosts import AS_FAL
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.protocol import DISCOVERY_FILE, Discovery
+from bridge.connection_file import CONNECTION_FILE, Connection, read_connection
 from installer.environment import Environment
 from installer.plugin import ROOT, assemble
 from tests.unit.command.running import CommandLine, shapes
@@ -20,9 +20,9 @@ def unflatten(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
-def wait_for_card(unflatten: CommandLine, process: subprocess.Popen[str]) -> Discovery:
+def wait_for_card(unflatten: CommandLine, process: subprocess.Popen[str]) -> Connection:
     until = time.monotonic() + 20
-    while (card := Discovery.read(unflatten.data)) is None:
+    while (card := read_connection(unflatten.data)) is None:
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
     return card
@@ -48,10 +48,10 @@ def test_serve_status_stop(unflatten: CommandLine) -> None:
         assert told["running"] is True and told["pid"] == card.pid
         second = unflatten("serve")
         assert second.returncode == 0 and f"already running (process {card.pid}" in second.stdout
-        assert Discovery.read(unflatten.data) == card
+        assert read_connection(unflatten.data) == card
         assert unflatten("stop").stdout == "stopped\n"
         assert process.wait(20) == 0
-        assert not (unflatten.data / DISCOVERY_FILE).exists()
+        assert not (unflatten.data / CONNECTION_FILE).exists()
         assert unflatten("status").returncode == 1
     finally:
         if process.poll() is None:
@@ -64,7 +64,7 @@ def test_a_bridge_that_was_killed_is_not_taken_for_running(unflatten: CommandLin
     wait_for_card(unflatten, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=10)
-    assert (unflatten.data / DISCOVERY_FILE).exists()
+    assert (unflatten.data / CONNECTION_FILE).exists()
     assert unflatten("status").returncode == 1
     assert "tells of a bridge that does not answer" in unflatten("doctor").stdout
 

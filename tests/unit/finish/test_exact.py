@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spaces import SPACES, form_of, picture_of, random_pixels, tolerance
 
 from bridge.finish.encoding import Encoding, encoding
 from bridge.finish.exact import make_exact, weights
@@ -13,6 +12,7 @@ from bridge.finish.flatten import flatten, lay_over
 from bridge.finish.measure import measure
 from bridge.finish.tidy import crop_layers
 from bridge.picture import Layer, Picture, Stack
+from tests.unit.finish.spaces import SPACES, form_of, picture_of, random_pixels, tolerance
 
 RGB8 = encoding("RGBA", np.uint8)
 PICTURES = {"opaque": [1.0], "translucent": [0, 1 / 255, 0.5, 254 / 255, 1, 1]}
@@ -94,10 +94,21 @@ def test_a_correct_draft_is_left_as_it_is():
     layers[2][..., 3] = rng.choice([0, 0, 170], (20, 30))
     stack = Stack(tuple(Layer("", pixels) for pixels in layers), 30, 20)
     before = [pixels.copy() for pixels in layers]
-    make_exact(Fitted(stack, []), Picture(flatten(stack, RGB8)))
-    for layer, old in zip(stack.layers, before, strict=True):
+    after = make_exact(Fitted(stack, []), Picture(flatten(stack, RGB8)))
+    for layer, old in zip(after.layers, before, strict=True):
         seen = old[..., 3] > 0
         assert np.array_equal(layer.pixels[seen], old[seen])
+
+
+def test_the_exact_layers_lie_in_the_fitted_layers_memory():
+    """A copy would cost gigabytes in a large picture."""
+    rng = np.random.default_rng(4)
+    layers = [rng.integers(0, 256, (20, 30, 4), np.uint8) for _ in range(2)]
+    layers[0][..., 3] = 255
+    picture = Picture(np.dstack([rng.integers(0, 256, (20, 30, 3), np.uint8), np.full((20, 30), 255, np.uint8)]))
+    stack = make_exact(Fitted(Stack(tuple(Layer("", pixels) for pixels in layers), 30, 20), []), picture)
+    assert np.array_equal(flatten(stack, RGB8), picture.pixels)
+    assert all(np.shares_memory(layer.pixels, old) for layer, old in zip(stack.layers, layers, strict=True))
 
 
 def test_where_no_layer_is_opaque_the_first_shows_the_picture():

@@ -26,16 +26,17 @@ def test_every_module_is_of_a_syntax_that_the_oldest_krita_reads(assembled: Path
         ast.parse(module.read_text("utf-8"), str(module), feature_version=OLDEST_PYTHON)
 
 
-def test_it_has_the_very_protocol_of_the_bridge_and_a_card_that_leads_to_it(assembled: Path) -> None:
+def test_it_has_the_very_files_that_the_bridge_shares_and_knows_where_the_bridge_is(assembled: Path) -> None:
     plugin = assembled / "unflatten"
-    assert (plugin / "protocol.py").read_bytes() == (ROOT / "bridge/protocol.py").read_bytes()
-    card = json.loads((plugin / "bridge.json").read_text("utf-8"))
-    assert card == {"python": str(Environment(ROOT).python), "data": str(Path("/data of the bridge"))}
+    for name in ("protocol.py", "connection_file.py", "manifest.py", "atomic_text.py"):
+        assert (plugin / name).read_bytes() == (ROOT / "bridge" / name).read_bytes()
+    told = json.loads((plugin / "bridge.json").read_text("utf-8"))
+    assert told == {"python": str(Environment(ROOT).python), "data": str(Path("/data of the bridge"))}
 
 
 def test_krita_finds_what_its_list_of_plugins_shows(assembled: Path) -> None:
-    card = (assembled / "unflatten.desktop").read_text("utf-8")
-    assert "X-KDE-Library=unflatten" in card
+    listed = (assembled / "unflatten.desktop").read_text("utf-8")
+    assert "X-KDE-Library=unflatten" in listed
     assert "<html>" in (assembled / "unflatten" / "Manual.html").read_text("utf-8")
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from trial import bridge as trial_bridge
-from trial.client import new_job, noise
-from trial.running import Bridge, Starter, wait_for
 from websockets.exceptions import ConnectionClosed
 
 from bridge import protocol
-from bridge.protocol import Discovery
+from bridge.connection_file import CONNECTION_FILE, Connection, read_connection
 from bridge.server import guard
+from tests.unit.trial import bridge as trial_bridge
+from tests.unit.trial.client import new_job, noise
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 HTTP_ROUTES = [("GET", "/v1/status"), ("POST", "/v1/shutdown"), ("GET", "/"), ("GET", "/v1/nothing")]
 UPGRADE = [
@@ -36,7 +36,7 @@ DOORS = [*[(method, path, []) for method, path in HTTP_ROUTES], ("GET", protocol
 Headers = list[tuple[str, str]]
 
 
-def knock(card: Discovery, method: str, path: str, headers: Headers) -> tuple[int, str]:
+def knock(card: Connection, method: str, path: str, headers: Headers) -> tuple[int, str]:
     """One bare HTTP request with exactly these headers; status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", card.port, timeout=10)
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -49,7 +49,7 @@ def knock(card: Discovery, method: str, path: str, headers: Headers) -> tuple[in
     return response.status, body
 
 
-def good(card: Discovery) -> Headers:
+def good(card: Connection) -> Headers:
     return [("Host", f"127.0.0.1:{card.port}"), ("Authorization", f"Bearer {card.token}")]
 
 
@@ -194,7 +194,7 @@ def test_a_preflight_gets_no_cors_headers(shared_bridge: Bridge) -> None:
 
 
 def test_the_card_is_private_and_goes_with_the_bridge(bridge: Bridge) -> None:
-    path = bridge.data / protocol.DISCOVERY_FILE
+    path = bridge.data / CONNECTION_FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(bridge.data.stat().st_mode) == 0o700
     card = json.loads(path.read_text())
@@ -208,7 +208,7 @@ def test_the_card_is_never_seen_half_written(start: Starter, tmp_path: Path) -> 
     """Renamed into place, not written there: whoever holds the old file open still reads the old card."""
     data = tmp_path / "data"
     data.mkdir()
-    path = data / protocol.DISCOVERY_FILE
+    path = data / CONNECTION_FILE
     path.write_text('{"port": 1, "pid": 1, "token": "old", "version": "0", "started": 1}')
     with open(path) as old:
         bridge = start(data)
@@ -218,7 +218,7 @@ def test_the_card_is_never_seen_half_written(start: Starter, tmp_path: Path) -> 
 
 
 def test_the_card_of_another_bridge_is_left_alone(bridge: Bridge) -> None:
-    path = bridge.data / protocol.DISCOVERY_FILE
+    path = bridge.data / CONNECTION_FILE
     other = {**json.loads(path.read_text()), "pid": 1, "token": "f" * 64}
     path.write_text(json.dumps(other))
     bridge.stop()
@@ -238,9 +238,7 @@ def test_every_file_is_private(bridge: Bridge) -> None:
 
 def test_a_second_bridge_says_that_one_is_running(bridge: Bridge) -> None:
     before = bridge.card
-    second = subprocess.run(
-        [sys.executable, trial_bridge.__file__, str(bridge.data), "{}"], capture_output=True, text=True, timeout=30
-    )
+    second = subprocess.run([*trial_bridge.BRIDGE, str(bridge.data), "{}"], capture_output=True, text=True, timeout=30)
     assert second.returncode == 0
     assert f"already running (process {before.pid}, port {before.port})" in second.stdout
     assert bridge.card == before
@@ -250,12 +248,12 @@ def test_a_second_bridge_says_that_one_is_running(bridge: Bridge) -> None:
 
 def test_of_many_started_at_once_one_serves(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    command = [sys.executable, trial_bridge.__file__, str(data), '{"idle_exit": 8}']
+    command = [*trial_bridge.BRIDGE, str(data), '{"idle_exit": 8}']
     many = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     try:
-        wait_for(lambda: sum(each.poll() is None for each in many) == 1 and Discovery.read(data), 30)
+        wait_for(lambda: sum(each.poll() is None for each in many) == 1 and read_connection(data), 30)
         [serving] = [each for each in many if each.poll() is None]
-        card = Discovery.read(data)
+        card = read_connection(data)
         assert card is not None and card.pid == serving.pid
         assert {each.returncode for each in many if each is not serving} == {0}
     finally:
@@ -350,7 +348,7 @@ def test_sigterm_lets_the_running_job_end_and_takes_no_new_one(bridge: Bridge) -
         wait_for(lambda: bridge.children())
         assert client.hear()["type"] == "accepted"
         bridge.process.terminate()
-        wait_for(lambda: not (bridge.data / protocol.DISCOVERY_FILE).exists())
+        wait_for(lambda: not (bridge.data / CONNECTION_FILE).exists())
         refused = late.split(noise(64, 64)).last("error")
         assert refused["code"] == "shutting_down" and refused["retryable"]
         result = client.finish(job)
@@ -382,7 +380,7 @@ def test_sigterm_waits_no_longer_than_the_deadline_and_leaves_no_child(start: St
 def test_shutdown_by_request_is_as_orderly(bridge: Bridge) -> None:
     assert knock(bridge.card, "POST", "/v1/shutdown", good(bridge.card))[0] == 202
     assert bridge.process.wait(15) == 0
-    assert not (bridge.data / protocol.DISCOVERY_FILE).exists()
+    assert not (bridge.data / CONNECTION_FILE).exists()
 
 
 def test_a_new_bridge_can_start_while_the_old_one_drains(start: Starter) -> None:
@@ -391,7 +389,7 @@ def test_a_new_bridge_can_start_while_the_old_one_drains(start: Starter) -> None
         job = client.start(noise(64, 64), prompt="slow 2")
         assert client.hear()["type"] == "accepted"
         old.process.terminate()
-        wait_for(lambda: not (old.data / protocol.DISCOVERY_FILE).exists())
+        wait_for(lambda: not (old.data / CONNECTION_FILE).exists())
         new = start()
         assert client.finish(job).kinds()[-1] == "done"
     assert old.process.wait(15) == 0
@@ -405,7 +403,7 @@ def test_a_new_bridge_can_start_while_the_old_one_drains(start: Starter) -> None
 def test_an_idle_bridge_ends_by_itself(start: Starter) -> None:
     bridge = start(idle_exit=1)
     assert bridge.process.wait(15) == 0
-    assert not (bridge.data / protocol.DISCOVERY_FILE).exists()
+    assert not (bridge.data / CONNECTION_FILE).exists()
 
 
 def test_a_client_or_a_job_keeps_the_bridge_from_ending(start: Starter) -> None:
@@ -426,9 +424,9 @@ def test_a_bridge_whose_parent_dies_lives_on_by_itself(tmp_path: Path) -> None:
         "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True, "
         "stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)"
     )
-    command = [sys.executable, trial_bridge.__file__, str(data), '{"idle_exit": 3}']
+    command = [*trial_bridge.BRIDGE, str(data), '{"idle_exit": 3}']
     subprocess.run([sys.executable, "-c", starter, *command], check=True, env=dict(os.environ))
-    card = wait_for(lambda: Discovery.read(data))
+    card = wait_for(lambda: read_connection(data))
     assert psutil.pid_exists(card.pid)
     wait_for(lambda: not psutil.pid_exists(card.pid) or psutil.Process(card.pid).status() == "zombie", 15)
-    assert Discovery.read(data) is None
+    assert read_connection(data) is None

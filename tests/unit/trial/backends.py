@@ -1,42 +1,109 @@
-"""A splitter for the bridge's own tests: quick, exact, and badly behaved when its prompt says so."""
+"""Backends for the bridge's own tests: quick, exact, and badly behaved when the prompt says so.
 
+They are added from outside, by `register` alone: what works with them works with any backend.
+"""
+
+import asyncio
+import io
+import itertools
 import logging
 import os
 import signal
-import sqlite3
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 
-from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, Handle, JobContext, Progress
+from bridge.backends import registry
+from bridge.backends.base import (
+    AdaptiveLimit,
+    Capabilities,
+    Credential,
+    DraftLayer,
+    Estimate,
+    Fate,
+    Fetched,
+    FixedLimit,
+    JobContext,
+    Model,
+    NothingHeld,
+    Paced,
+    Placement,
+    Progress,
+    RemoteError,
+    RemoteJob,
+    RemoteModel,
+    computer_wide,
+)
+from bridge.connection_file import data_dir
 from bridge.errors import UnflattenError
 from bridge.picture import Layer, Picture
 from bridge.settings import Settings
 
 SECONDS_ESTIMATED = 2.0
+ALL_SETTINGS = frozenset(Settings.model_fields)
+
+
+def register() -> None:
+    """Make the trial backends known beside the real ones."""
+    for kind in (Trial, Graphics, Elsewhere):
+        registry.register(kind.name, f"{__name__}:{kind.__name__}")
+
+
+class TrialOptions(BaseModel):
+    """shade: a number that a job may name; place: one that is the computer's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shade: Annotated[int, Field(ge=0, le=255)] = 7
+    place: str = computer_wide("here")
 
 
 class Trial:
-    """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
-
-    The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `remote JOURNAL`,
-    `held 3` waits for a remote service, `refuse CODE`.
-    """
+    """Splits as `Bands` does, in the processor's lane."""
 
     name = "trial"
+    placement = Placement("cpu", FixedLimit(1))
+    Options = TrialOptions
+    credential: Credential | None = None
 
-    def capabilities(self) -> Capabilities:
-        return Capabilities(title="Trial")
+    def capabilities(self, options: TrialOptions) -> Capabilities:
+        return Capabilities(title="Trial", settings=ALL_SETTINGS)
 
     def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
         return Estimate(SECONDS_ESTIMATED)
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]:
+    def open(self, options: TrialOptions) -> AbstractContextManager[Model]:
+        note("opened", self.name)
+        return nullcontext(Bands(options))
+
+
+class Graphics(Trial):
+    """The same in a lane of its own, as a graphics card has: its worker stays for as long as a loaded model would."""
+
+    name = "graphics"
+    placement = Placement("gpu:0", FixedLimit(1), keep_alive=1.0)
+
+
+class Bands:
+    """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
+
+    The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
+    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse CODE`, `nothing`, `note`: its settings
+    and options go into a file.
+    """
+
+    def __init__(self, options: TrialOptions) -> None:
+        self._options = options
+
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
         verb, _, argument = settings.prompt.partition(" ")
         yield Progress("Beginning", 1, 2)
         match verb:
@@ -54,9 +121,6 @@ class Trial:
                 raise MemoryError
             case "bug":
                 raise ValueError(settings.prompt)
-            case "held":
-                yield Handle("remote-8")
-                time.sleep(float(argument))
             case "refuse":
                 raise UnflattenError("The splitter refuses this picture.", "Try another.", code=argument)
             case "print":
@@ -65,26 +129,143 @@ class Trial:
                 library = logging.getLogger("some.library")
                 library.addHandler(logging.StreamHandler(sys.__stderr__))
                 library.error("read %s", settings.prompt)
-            case "remote":
-                yield Handle("remote-7")
-                with closing(sqlite3.connect(f"file:{argument}?mode=ro", uri=True)) as journal:
-                    written = journal.execute("SELECT handle FROM job WHERE state = 'running'").fetchall()
-                if written != [("remote-7",)]:
-                    raise ValueError("the handle was not in the journal")
+            case "nothing":
+                return
+            case "note":
+                note("settings", settings.model_dump_json())
+                note("options", self._options.model_dump_json())
             case _:
                 pass
         yield Progress("Cutting", 2, 2)
-        yield from _bands(picture, 4 if settings.num_layers == "auto" else settings.num_layers - 1)
+        for layer in bands(picture.view, settings):
+            yield DraftLayer(layer, picture.width, picture.height)
 
 
-def _bands(picture: Picture, count: int) -> Iterator[DraftLayer]:
-    width, height = picture.width, picture.height
-    view = picture.view
+class ElsewhereOptions(TrialOptions):
+    """seconds: that a job takes at the service; wall: that it may take; places: jobs at work at a time."""
+
+    seconds: float = 0.0
+    wall: float = 60.0
+    places: int = 1000
+
+
+class Elsewhere:
+    """A service in the engine's own process that splits as `Bands` does, seconds later."""
+
+    name = "elsewhere"
+    placement = Placement("elsewhere", AdaptiveLimit(), leaves_computer=True)
+    Options = ElsewhereOptions
+    credential: Credential | None = None
+
+    def capabilities(self, options: ElsewhereOptions) -> Capabilities:
+        return Capabilities(title="Elsewhere", short="elsewhere", settings=ALL_SETTINGS, cost="$0.01 a picture")
+
+    def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
+        return Estimate(SECONDS_ESTIMATED, 0.01)
+
+    def wall_clock(self, options: ElsewhereOptions) -> float:
+        return options.wall
+
+    def connect(self, options: ElsewhereOptions) -> RemoteModel:
+        note("connected", self.name)
+        return Service(options)
+
+    def pack(self, picture: Picture, settings: Settings) -> bytes:
+        return as_png(picture.view)
+
+    def unpack(self, fetched: Fetched, settings: Settings, job: JobContext) -> list[DraftLayer]:
+        layers = [np.asarray(Image.open(io.BytesIO(image)).convert("RGBA")) for image in fetched.images]
+        kinds = itertools.chain(["background"], itertools.repeat("object"))
+        return [
+            DraftLayer(Layer(f"Far {number}", pixels, kind=kind), pixels.shape[1], pixels.shape[0])
+            for number, (pixels, kind) in enumerate(zip(layers, kinds, strict=False))
+        ]
+
+
+class Service:
+    """Keeps its orders in files, as a service outlives the engine. `broken`: the prompt that makes it fail."""
+
+    def __init__(self, options: ElsewhereOptions) -> None:
+        self._options = options
+        self._at_work = asyncio.Semaphore(options.places)
+        self._folder = data_dir() / "elsewhere"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    async def submit(self, packed: bytes, settings: Settings, job: RemoteJob) -> str:
+        handle = f"order-{time.time_ns()}"
+        await job.keep(handle)
+        if settings.prompt == "note":
+            note("settings", settings.model_dump_json())
+            note("options", self._options.model_dump_json())
+        note("ordered", handle)
+        (self._folder / handle).write_bytes(packed)
+        return handle
+
+    async def follow(self, handle: str, settings: Settings, job: RemoteJob) -> AsyncIterator[Progress]:
+        if not (self._folder / handle).exists():
+            raise NothingHeld()
+        if settings.prompt == "broken":
+            raise RemoteError("The service broke.", "Try again.", code="service_failed", retryable=True)
+        yield Paced("Waiting elsewhere", 0, 1, "queued" if self._at_work.locked() else "started")
+        async with self._at_work:
+            yield Paced("Splitting elsewhere", 0, 1, "started")
+            await asyncio.sleep(self._options.seconds)
+
+    async def fetch(self, handle: str, settings: Settings, job: RemoteJob) -> Fetched:
+        packed = (self._folder / handle).read_bytes()
+        images = await asyncio.to_thread(_split, packed, settings)
+        return Fetched(images, job.seed, 0.01)
+
+    async def cancel(self, handle: str, job: RemoteJob) -> Fate:
+        if job.begun and job.spare_begun:
+            return Fate.BEGUN
+        note("called off", handle)
+        (self._folder / handle).unlink(missing_ok=True)
+        return Fate.REMOVED
+
+    async def close(self) -> None:
+        note("closed", Elsewhere.name)
+
+
+def note(what: str, text: str) -> None:
+    """Add a line to the file `trial.notes` in the data folder."""
+    with open(data_dir() / "trial.notes", "a") as file:
+        file.write(f"{what}: {text}\n")
+
+
+def notes(data: Path, what: str) -> list[str]:
+    """The texts that were noted under that name, in order."""
+    try:
+        lines = (data / "trial.notes").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [text for name, _, text in (line.partition(": ") for line in lines) if name == what]
+
+
+def bands(view: np.ndarray, settings: Settings) -> Iterator[Layer]:
+    """The background and its bands, back to front."""
+    count = 4 if settings.num_layers == "auto" else settings.num_layers - 1
     back = np.empty_like(view)
     back[...] = view[:1, :1]
     back[..., 3] = 255
-    yield DraftLayer(Layer("Background", back, kind="background"), width, height)
-    edges = np.linspace(0, height, count + 1).astype(int)
+    yield Layer("Background", back, kind="background")
+    edges = np.linspace(0, view.shape[0], count + 1).astype(int)
     for number, (top, bottom) in enumerate(pairwise(edges), 1):
         if bottom > top:  # `top` stays a number of numpy's, as real splitters hand them over
-            yield DraftLayer(Layer(f"Band {number}", view[top:bottom].copy(), top=top), width, height)
+            yield Layer(f"Band {number}", view[top:bottom].copy(), top=top)
+
+
+def _split(packed: bytes, settings: Settings) -> list[bytes]:
+    view = np.asarray(Image.open(io.BytesIO(packed)).convert("RGBA"))
+    images: list[bytes] = []
+    for layer in bands(view, settings):
+        canvas = np.zeros_like(view)
+        canvas[layer.top : layer.top + layer.pixels.shape[0]] = layer.pixels
+        images.append(as_png(canvas))
+    return images
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
+    return out.getvalue()

@@ -10,6 +10,7 @@ import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
 from bridge import protocol
+from bridge.connection_file import Connection
 
 Message = dict[str, Any]
 PATIENCE = 30.0
@@ -43,7 +44,7 @@ class Result:
 class Client:
     """A connection that has said hello."""
 
-    def __init__(self, card: protocol.Discovery, hello: Message | None = None, *, spoken: bool = True) -> None:
+    def __init__(self, card: Connection, hello: Message | None = None, *, spoken: bool = True) -> None:
         self._pixels: tuple[Any, int] = np.uint8, 4
         options: dict[str, Any] = {"compression": None, "proxy": None, "ping_interval": None}
         self.socket: ClientConnection = connect(

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from typing import Any
 
 import psutil
 
-from bridge.protocol import Discovery
-from trial import bridge as trial_bridge
-from trial.client import Client
+from bridge.connection_file import Connection, read_connection
+from tests.unit.trial import bridge as trial_bridge
+from tests.unit.trial.client import Client
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 10.0) -> Any:
@@ -35,8 +34,8 @@ class Bridge:
     process: subprocess.Popen[str]
 
     @property
-    def card(self) -> Discovery:
-        card = Discovery.read(self.data)
+    def card(self) -> Connection:
+        card = read_connection(self.data)
         assert card is not None
         return card
 
@@ -77,19 +76,19 @@ class Starter:
         settings: daemon.serve's, as bridge.py takes them."""
         data = data or self._folder / "data"
         process = subprocess.Popen(
-            [sys.executable, trial_bridge.__file__, str(data), json.dumps(settings)],
+            [*trial_bridge.BRIDGE, str(data), json.dumps(settings)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             preexec_fn=preexec,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "UNFLATTEN_HOME": str(data), **(environment or {})},
         )
         bridge = Bridge(data, process)
         self._started.append(bridge)
 
         def ready() -> bool:
             assert process.poll() is None, process.stdout and process.stdout.read()
-            card = Discovery.read(data)
+            card = read_connection(data)
             return card is not None and card.pid == process.pid
 
         wait_for(ready, 20)

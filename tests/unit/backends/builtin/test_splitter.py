@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from bridge.backends.base import DraftLayer, JobContext, Progress, get
+from bridge.backends.base import DraftLayer, JobContext, NoOptions, Progress
 from bridge.backends.builtin import splitter
+from bridge.backends.builtin.backend import Builtin
 from bridge.backends.builtin.unblend import over
 from bridge.errors import Cancelled
 from bridge.picture import Layer, Picture
@@ -24,7 +25,8 @@ def poster(width: int = 420, height: int = 560) -> np.ndarray:
 
 def split(view: np.ndarray, num_layers: int | str = "auto", seed: int = 7) -> list[Layer]:
     settings = Settings.model_validate({"num_layers": num_layers})
-    events = list(get("builtin").draft(Picture(view), settings, JobContext(seed=seed)))
+    with Builtin().open(NoOptions()) as model:
+        events = list(model.draft(Picture(view), settings, JobContext(seed=seed)))
     assert all((e.width, e.height) == (view.shape[1], view.shape[0]) for e in events if isinstance(e, DraftLayer))
     return [event.layer for event in events if isinstance(event, DraftLayer)]
 
@@ -105,8 +107,8 @@ def test_no_layer_is_denser_than_a_transparent_picture():
 
 
 def test_a_cancelled_job_ends_at_once():
-    with pytest.raises(Cancelled):
-        list(get("builtin").draft(Picture(poster()), Settings(), JobContext(seed=0, cancelled=lambda: True)))
+    with Builtin().open(NoOptions()) as model, pytest.raises(Cancelled):
+        list(model.draft(Picture(poster()), Settings(), JobContext(seed=0, cancelled=lambda: True)))
 
 
 def test_past_its_time_it_keeps_what_it_has_and_says_so():

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from websockets.exceptions import ConnectionClosed
 
-from bridge.protocol import Discovery
+from bridge.connection_file import read_connection
 from tests.unit.trial.client import Client, new_job, noise
 
 ROOT = Path(__file__).parents[4]
@@ -90,7 +90,7 @@ class KilledBridge:
             start_new_session=True,
         )
         until = time.monotonic() + PATIENCE
-        while (card := Discovery.read(self.data)) is None or card.pid != process.pid:
+        while (card := read_connection(self.data)) is None or card.pid != process.pid:
             assert process.poll() is None and time.monotonic() < until, "the bridge did not start"
             time.sleep(0.01)
 
@@ -100,7 +100,7 @@ class KilledBridge:
             self._process.wait()
 
     def client(self) -> Client:
-        card = Discovery.read(self.data)
+        card = read_connection(self.data)
         assert card is not None
         return Client(card)
 
