@@ -16,7 +16,7 @@ from bridge.command.crew import OnProgress, worker_count
 from bridge.command.split import Order, Outcome
 from bridge.command.submitted import Submission
 from bridge.errors import BadPicture, UnflattenError
-from bridge.files.atomic import explained
+from bridge.files.disk import explained
 from bridge.files.load import ENDINGS
 from bridge.files.save import CannotSave, Format
 from bridge.jobs.local import chosen, load_able
