@@ -1,6 +1,6 @@
 """The remote backend's figures: beside fal_client, in a batch, on a bad line, and killed 200 times.
 
-Run: python tests/bench/bench_remote.py [--kills N] [--handing-kills N] [--storms N]
+Run: python -m tests.bench.bench_remote [--kills N] [--handing-kills N] [--storms N]
 [--only overhead|throughput|kills|faults]. By itself it asks the tests' scripted server; for another, such as our own
 door: --quick URL (answers at once), --paced URL (10 at a time, for the batch with 2 s a job) and --key KEY. For kills
 and faults (the former ask the paced, the latter the quick one) a line stands between that counts the orders, and spoils
@@ -34,12 +34,11 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from bridge.backends.fal.sending import PNG
+from tests.unit.backends.fal.service import ENDPOINT, KEY
+
+THIS = "tests.bench.bench_remote"
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from bridge.backends.fal.sending import PNG  # noqa: E402
-from tests.unit.backends.fal.service import ENDPOINT, KEY  # noqa: E402
-
 SECONDS, AT_ONCE, PICTURES = 2.0, 10, 50
 WIDTH, HEIGHT, LAYERS = 320, 240, 4
 MB = 2**20
@@ -103,7 +102,7 @@ def overhead(server: Server, jobs: int, folder: Path) -> None:
     sides: dict[str, list[dict[str, Any]]] = {"ours": [], "async": [], "sync": []}
     for number in range(3):
         for side, told in sides.items():
-            words = [__file__, "--side", side, "--quick", server.url, "--jobs", str(jobs), "--key", server.key]
+            words = ["-m", THIS, "--side", side, "--quick", server.url, "--jobs", str(jobs), "--key", server.key]
             environment = server.environment(folder / f"{side}{number}")
             told.append(json.loads(subprocess.check_output([sys.executable, *words], env=environment, cwd=ROOT)))
     print(f"(a) one job after another, {3 * jobs} a side, by turns; {WIDTH}×{HEIGHT}, {LAYERS} layers")
@@ -229,7 +228,7 @@ def throughput(server: Server, folder: Path) -> None:
         "saved": "until all are finished and saved",
     }
     for part, what in parts.items():
-        words = [__file__, "--part", part, "--paced", server.url, "--key", server.key, "--folder", str(folder)]
+        words = ["-m", THIS, "--part", part, "--paced", server.url, "--key", server.key, "--folder", str(folder)]
         told = json.loads(
             subprocess.check_output([sys.executable, *words], env=server.environment(folder / "home"), cwd=ROOT)
         )

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trial.door import KEY, Door, ask
 
 from bridge.command.fal_env import variables
+from tests.unit.trial.door import KEY, Door, ask
 
 HERE = Path(__file__).parent
 ALL = {

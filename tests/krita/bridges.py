@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from scripted_worker import SCRIPT
 
 from bridge.connection_file import Connection, read_connection
+from tests.krita.scripted_worker import SCRIPT
 
 
 @dataclass
@@ -54,7 +54,6 @@ class Bridge:
 def scripted_python(folder: Path) -> Path:
     """A program for the plugin to start in place of Python: “python -m bridge.cli serve” with the scripted worker."""
     program = folder / "python"
-    bridge = Path(__file__).with_name("scripted_bridge.py")
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{bridge}"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.krita.scripted_bridge\n')
     program.chmod(0o755)
     return program

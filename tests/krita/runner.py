@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bridges import Bridge
+from tests.krita.bridges import Bridge
 
 
 class Runner:

@@ -4,9 +4,10 @@ import ast
 import inspect
 from pathlib import Path
 
-import api
 import pytest
-from window import Krita
+
+from tests.krita import api
+from tests.krita.window import Krita
 
 PLUGIN = Path(__file__).parents[2] / "plugin" / "unflatten"
 PROTOCOLS = {name: each for name, each in vars(api).items() if inspect.isclass(each) and each.__module__ == "api"}

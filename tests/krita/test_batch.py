@@ -11,10 +11,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from bridges import Bridge
 from PIL import Image
-from runner import Runner
-from window import Krita
+
+from tests.krita.bridges import Bridge
+from tests.krita.runner import Runner
+from tests.krita.window import Krita
 
 POSTER = Path(__file__).parents[2] / "bridge" / "sample" / "poster.png"
 pytestmark = pytest.mark.krita

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from bridges import Bridge
-from pictures import compare, noise, seen
-from window import Krita, wait_for
+
+from tests.krita.bridges import Bridge
+from tests.krita.pictures import compare, noise, seen
+from tests.krita.window import Krita, wait_for
 
 OUT = Path(__file__).parents[1] / "out"
 

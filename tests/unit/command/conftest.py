@@ -1,12 +1,9 @@
-import sys
 from pathlib import Path
 
 import pytest
 
 from bridge.backends import base
 from tests.unit.command.running import CommandLine, Here
-
-sys.path.append(str(Path(__file__).parents[1]))
 
 
 @pytest.fixture
@@ -23,6 +20,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     for variable in ("UNFLATTEN_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(base, "_REGISTRY", {**base._REGISTRY, "trial": "trial.backends:Trial"})
+    monkeypatch.setattr(base, "_REGISTRY", {**base._REGISTRY, "trial": "tests.unit.trial.backends:Trial"})
     monkeypatch.chdir(tmp_path)
     return Here(tmp_path, home, capsys)

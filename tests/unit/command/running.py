@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from bridge.cli import main
 
 ROOT = Path(__file__).parents[3]
-WITH_TRIAL = ROOT / "tests" / "unit" / "trial" / "command.py"
+WITH_TRIAL = "tests.unit.trial.command"
 PATIENCE = 120
 
 
@@ -33,8 +33,8 @@ class CommandLine:
         return self.home / ".local" / "share" / "unflatten"
 
     def words(self, *arguments: object) -> list[str]:
-        program = [str(WITH_TRIAL)] if self.trial else ["-m", "bridge.cli"]
-        return [sys.executable, *program, *map(str, arguments)]
+        module = WITH_TRIAL if self.trial else "bridge.cli"
+        return [sys.executable, "-m", module, *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
         self.home.mkdir(exist_ok=True)

@@ -1,7 +1,6 @@
 """The plugin's end of the wire against the real bridge, without Krita."""
 
 import queue
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,22 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.krita.bridges import Bridge, scripted_python
+
 ROOT = Path(__file__).parents[3]
-KRITA_TESTS = ROOT / "tests" / "krita"
 
 
 @pytest.fixture(scope="module")
 def bridge(assembled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The real bridge, with jobs of a known length."""
-    sys.path.insert(0, str(KRITA_TESTS))
-    from bridges import Bridge, scripted_python
-
     folder = tmp_path_factory.mktemp("bridge")
     bridge = Bridge(scripted_python(folder), folder / "data")
     bridge.data.mkdir()
     yield bridge
     bridge.end()
-    sys.path.remove(str(KRITA_TESTS))
 
 
 class Asking:

@@ -1,12 +1,9 @@
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1]))
-
-from trial.running import Bridge, Starter
+from tests.unit.trial.running import Bridge, Starter
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trial.client import new_job, noise
-from trial.running import Bridge, Starter, wait_for
 
 from tests.unit.backends.fal.service import KEY, Fal, Reply, Service
+from tests.unit.trial.client import new_job, noise
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 GRACE = 0.4
 

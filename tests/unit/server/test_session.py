@@ -6,11 +6,11 @@ import time
 import imagecodecs
 import numpy as np
 import pytest
-from trial.client import Message, Result, new_job, noise
-from trial.running import Bridge, Starter, wait_for
 
 from bridge import protocol
 from bridge.settings import Settings
+from tests.unit.trial.client import Message, Result, new_job, noise
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 
 def flattened(result: Result, width: int, height: int) -> np.ndarray:

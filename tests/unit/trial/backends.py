@@ -96,8 +96,8 @@ class Bands:
     """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
 
     The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse CODE`, `nothing`, `note`: its settings and
-    options go into a file.
+    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse CODE`, `nothing`, `note`: its settings
+    and options go into a file.
     """
 
     def __init__(self, options: TrialOptions) -> None:
@@ -178,7 +178,7 @@ class Elsewhere:
         kinds = itertools.chain(["background"], itertools.repeat("object"))
         return [
             DraftLayer(Layer(f"Far {number}", pixels, kind=kind), pixels.shape[1], pixels.shape[0])
-            for number, (pixels, kind) in enumerate(zip(layers, kinds))
+            for number, (pixels, kind) in enumerate(zip(layers, kinds, strict=False))
         ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from bridge.backends.base import Event, JobContext
 from bridge.picture import Picture
 from bridge.settings import Settings
-from trial.backends import Trial
+from tests.unit.trial.backends import Trial
 
 
 class Slow(Trial):

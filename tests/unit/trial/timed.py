@@ -1,6 +1,6 @@
 """A bridge with an open fal door whose jobs take a fixed time, several at once: for measuring clients, not splitters.
 
-    python tests/unit/trial/timed.py DATA [SECONDS [AT_ONCE [PORT]]]
+    python -m tests.unit.trial.timed DATA [SECONDS [AT_ONCE [PORT]]]
 
 The door's key comes from UNFLATTEN_FAL_DOOR_KEY. Pictures are opened, and layers saved, by the real worker; between
 the two a job waits for so many seconds, and its layers are bands of its picture. `begun` in DATA counts the jobs that
@@ -16,12 +16,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
-
-from bridge.errors import Cancelled
 from bridge.jobs.runner import Runner
 from bridge.jobs.spool import layer_path, write_whole
 from bridge.jobs.workshop import Workshop
+
+from bridge.errors import Cancelled
 from bridge.server import daemon
 
 DATA = Path(sys.argv[1])

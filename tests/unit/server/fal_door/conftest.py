@@ -1,8 +1,9 @@
 from collections.abc import Iterator
 
 import pytest
-from trial.door import Door, open_door
-from trial.running import Starter
+
+from tests.unit.trial.door import Door, open_door
+from tests.unit.trial.running import Starter
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from bridge.jobs.reasons import Abandoned, Busy, CutOff, LayersGone, ShuttingDown
 
 from bridge.errors import OutOfSpace, UnflattenError, WorkerDied
-from bridge.jobs.reasons import Abandoned, Busy, CutOff, LayersGone, ShuttingDown
 from bridge.server.fal_door.errors import LONGEST_ECHO, FalError, of_error, of_pydantic
 from bridge.server.fal_door.schema import QwenImageLayeredInput
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from bridge.jobs.spool import Spool
 
 from bridge.errors import OutOfSpace
 from bridge.jobs import spool
-from bridge.jobs.spool import Spool
 from bridge.server.fal_door import files
 from bridge.server.fal_door.files import UPLOAD_LIFE, Files, TooLarge, UploadsFull, sweep_uploads
 from bridge.server.fal_door.intake import Given, Intake

@@ -7,17 +7,16 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from trial import bridge as trial_bridge
-from trial.door import ENDPOINT, KEY, PLATFORM, QUEUE, RUN, Door, ask, data_uri, huge, open_door, png
-from trial.running import Bridge, Starter, wait_for
 
 from bridge.server.fal_door import keys
 from bridge.server.fal_door.entrance import JS_PROXY
+from tests.unit.trial import bridge as trial_bridge
+from tests.unit.trial.door import ENDPOINT, KEY, PLATFORM, QUEUE, RUN, Door, ask, data_uri, huge, open_door, png
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 REQUEST = f"{QUEUE}/requests/00000000-0000-4000-8000-000000000000"
 ROUTES = [
@@ -314,7 +313,7 @@ def test_all_files_are_the_users_own(own_door: Door) -> None:
 
 def opened_in_vain(folder: Path, fal: dict[str, object], key: str = KEY) -> str:
     done = subprocess.run(
-        [sys.executable, trial_bridge.__file__, str(folder / "data"), json.dumps({"fal": fal})],
+        [*trial_bridge.BRIDGE, str(folder / "data"), json.dumps({"fal": fal})],
         env={**os.environ, keys.VARIABLE: key},
         capture_output=True,
         text=True,

@@ -10,15 +10,15 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from PIL import Image
-from trial import internet
-from trial.client import noise
-from trial.door import Door, data_uri, flattened, huge, png, saved
-from trial.pictures import Answer, Pictures
 
 from bridge import downloads
 from bridge.server.fal_door import public
 from bridge.server.fal_door.files import TooLarge
 from bridge.server.fal_door.public import NotFetched, check_url, fetch
+from tests.unit.trial import internet
+from tests.unit.trial.client import noise
+from tests.unit.trial.door import Door, data_uri, flattened, huge, png, saved
+from tests.unit.trial.pictures import Answer, Pictures
 
 HOST = "pictures.example"
 

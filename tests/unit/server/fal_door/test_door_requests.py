@@ -9,7 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-from trial.door import (
+from bridge.jobs.runner import MOST_WAITING
+
+from bridge.server.fal_door.keys import VARIABLE
+from tests.unit.trial.door import (
     ENDPOINT,
     KEY,
     PLATFORM,
@@ -22,10 +25,7 @@ from trial.door import (
     open_door,
     png,
 )
-from trial.running import Starter, wait_for
-
-from bridge.jobs.runner import MOST_WAITING
-from bridge.server.fal_door.keys import VARIABLE
+from tests.unit.trial.running import Starter, wait_for
 
 UPLOAD = "/media/files/upload"
 
@@ -457,7 +457,7 @@ def test_store_io_0_keeps_what_was_asked_out_of_everything(own_door: Door) -> No
 
 
 def test_krita_s_jobs_are_not_the_door_s(own_door: Door) -> None:
-    from trial.client import noise
+    from tests.unit.trial.client import noise
 
     with own_door.bridge.client() as client:
         job = client.start(noise(32, 24))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trial.door import ENDPOINT, KEY, Door, open_door
-from trial.running import Starter
+
+from tests.unit.trial.door import ENDPOINT, KEY, Door, open_door
+from tests.unit.trial.running import Starter
 
 ROOT = Path(__file__).parents[4]
 PAGE = ROOT.parent / "shared" / "fal-qwen-image-layered.txt"
@@ -169,7 +170,7 @@ def test_no_answer_is_undocumented_and_none_an_accident(start: Starter) -> None:
         *("--max-examples", "15", "--seed", "1", "--generation-database", "none", "--request-timeout", "30"),
         "--no-color",
     ]
-    hooks = {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(Path(__file__).parent)}
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.unit.server.fal_door.hooks", "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
         command,
         env={**os.environ, **hooks, "TRIAL_REQUESTS": ",".join([done, wrong, cancelled])},

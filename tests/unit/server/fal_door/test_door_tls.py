@@ -18,12 +18,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from trial.door import ENDPOINT, KEY, PLATFORM, Door, open_door
-from trial.running import Starter, wait_for
 
 from bridge.server.fal_door import certificates
 from bridge.server.fal_door.certificates import Certificates
 from bridge.server.fal_door.hosts import PLACES
+from tests.unit.trial.door import ENDPOINT, KEY, PLATFORM, Door, open_door
+from tests.unit.trial.running import Starter, wait_for
 
 FALS = tuple(PLACES)
 
