@@ -96,8 +96,8 @@ class Bands:
     """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
 
     The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse CODE`, `nothing`, `note`: its settings
-    and options go into a file.
+    `die 9` ends its process by that signal (`die 9 wide`: for a picture that is wider than high), `memory`, `bug`,
+    `print`, `refuse CODE`, `nothing`, `note`: its settings and options go into a file, as which process began does.
     """
 
     def __init__(self, options: TrialOptions) -> None:
@@ -105,6 +105,7 @@ class Bands:
 
     def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
         verb, _, argument = settings.prompt.partition(" ")
+        note("at work", str(os.getpid()))
         yield Progress("Beginning", 1, 2)
         match verb:
             case "slow":
@@ -115,8 +116,10 @@ class Bands:
             case "deaf":
                 time.sleep(float(argument))
             case "die":
-                os.kill(os.getpid(), int(argument))
-                signal.pause()
+                number, _, which = argument.partition(" ")
+                if not which or picture.width > picture.height:
+                    os.kill(os.getpid(), int(number))
+                    signal.pause()
             case "memory":
                 raise MemoryError
             case "bug":
@@ -229,6 +232,7 @@ class Service:
 
 def note(what: str, text: str) -> None:
     """Add a line to the file `trial.notes` in the data folder."""
+    data_dir().mkdir(parents=True, exist_ok=True)
     with open(data_dir() / "trial.notes", "a") as file:
         file.write(f"{what}: {text}\n")
 
