@@ -48,6 +48,11 @@ class Executor:
     async def close(self) -> None:
         await self._connections.close()
 
+    async def connect(self, chosen: Choice) -> None:
+        """Speak with the backend's service before its first job, where it has one. Raises BackendUnavailable."""
+        if chosen.remote is not None:
+            await self._connections.model(chosen.remote, chosen.options)
+
     async def run(self, live: LiveJob, jobs: LiveJobs) -> None:
         """Until the output is whole. jobs: all that live. Raises UnflattenError where there will be none."""
         await self._wait_for_the_same(live, jobs)
