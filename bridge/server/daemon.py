@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -60,10 +60,12 @@ class _Times:
 
 @dataclass(frozen=True)
 class FalOptions:
-    """How the fal door is to be opened at the start. port: 0 for any; backend: who splits, None for the default."""
+    """How the fal door is to be opened at the start. port: 0 for any; backend: who splits, None for the default, with
+    these of its own options."""
 
     port: int = 0
     backend: str | None = None
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def serve(

@@ -269,12 +269,13 @@ def their_batch(server: Server, folder: Path) -> None:
 
 def one_batch(part: str, folder: Path) -> None:
     """Run the batch. layers: without finishing and saving them, which is this computer's work and not the service's."""
+    from bridge.command.submitted import Submission
+
     from bridge.backends.base import DraftLayer, JobContext
     from bridge.backends.fal.backend import Fal
     from bridge.command import remote
     from bridge.command.batch import Batch, pictures_in, run_batch
     from bridge.command.split import Order, Outcome, split
-    from bridge.command.submitted import Submission
     from bridge.decompose import Report
     from bridge.files.load import load_picture
     from bridge.settings import Settings

@@ -14,27 +14,12 @@ ROOT = Path(__file__).parents[2]
 BRIDGE_FILES = sorted((ROOT / "bridge").rglob("*.py"))
 PLUGIN_FILES = sorted(path for path in (ROOT / "plugin").rglob("*.py") if "vendor" not in path.parts)
 
-COMMAND_LINE = {"cli", "command", "doctor"}
-_COMMAND_LINE_KNOWS = {
-    *COMMAND_LINE,
-    *{
-        "jobs",
-        "settings",
-        "errors",
-        "protocol",
-        "connection_file",
-        "manifest",
-        "files",
-        "picture",
-        "limits",
-        "decompose",
-        "backends.base",
-    },
-    *{"server.daemon", "krita", "weights", "preferences", "keys", "__init__"},
-}
-_REMOTE = {"preferences", "keys", "urls", "downloads", "__init__"}
+_EVERYONE = {"errors", "files.disk"}
+"""Leaves that every part may import."""
+_BACKENDS = {"backends.base", "backends.registry", "backends.choice"}
+"""What of the backends is known outside them."""
 
-# part of bridge → the parts of bridge that it may import, besides itself
+# part of bridge → the parts of bridge that it may import, besides itself and those that everyone may
 MAY_KNOW: dict[str, set[str]] = {
     "__init__": set(),
     "picture": set(),
@@ -45,27 +30,37 @@ MAY_KNOW: dict[str, set[str]] = {
     "connection_file": {"atomic_text"},
     "manifest": {"atomic_text"},
     "krita": set(),
-    "limits": {"errors"},
-    "weights": {"errors"},
-    "urls": {"errors"},
-    "downloads": {"errors", "urls"},
-    "preferences": {"errors", "connection_file", "urls"},
-    "keys": {"errors"},
-    "finish": {"picture", "errors", "pyramid"},
+    "limits": set(),
+    "weights": set(),
+    "urls": set(),
+    "downloads": {"urls"},
+    "keys": {"backends.base", "backends.registry"},
+    "finish": {"picture", "pyramid"},
     "inference": set(),
     "pyramid": set(),
-    "backends": {"picture", "settings", "errors", "weights", "reading", "inference", "pyramid", *_REMOTE},
-    "reading": set(),
-    "decompose": {"backends.base", "finish", "reading", "picture", "settings", "errors", "limits"},
-    "files": {"picture", "errors", "limits"},
-    "safety": {"errors", "inference"},
-    "jobs": {
-        *{"decompose", "backends.base", "picture", "settings", "errors", "limits", "protocol", "__init__"},
-        *{"preferences"},
-        *{"files", "safety"},  # image files in and out, for doors whose clients send and want those
+    "backends": {
+        *{"picture", "settings", "weights", "reading", "inference", "pyramid", "keys", "urls", "downloads", "__init__"},
+        *{"connection_file", "atomic_text"},  # the preferences, for each backend's options too
     },
-    "server": {"jobs", "settings", "errors", "protocol", "connection_file", "limits", "urls", "downloads", "__init__"},
-    **dict.fromkeys(COMMAND_LINE, _COMMAND_LINE_KNOWS),
+    "reading": set(),
+    "decompose": {"backends.base", "finish", "reading", "picture", "settings", "limits"},
+    "files": {"picture", "limits"},
+    "safety": {"inference"},
+    "jobs": {
+        *{"decompose", "picture", "settings", "limits", "protocol", "__init__"},
+        *_BACKENDS,
+        *{"files", "safety"},  # image files in and out
+    },
+    "client": {"connection_file", "__init__"},
+    "server": {
+        *{"jobs", "settings", "protocol", "connection_file", "limits", "urls", "downloads", "__init__"},
+        *_BACKENDS,
+    },
+    "command": {
+        *{"client", "connection_file", "manifest", "jobs", "settings", "files", "krita", "weights", "__init__"},
+        *_BACKENDS,
+    },
+    "cli": {"command", "client", "connection_file", "files", "keys", "backends", "server.daemon", "__init__"},
 }
 KRITA_AND_QT = {"krita", "pykrita", "PyQt5", "PyQt6"}
 SHARED_WITH_THE_PLUGIN = {Path(name).stem for name in SHARED}
@@ -107,8 +102,15 @@ def test_each_part_of_the_bridge_knows_only_whom_it_may(path: Path) -> None:
         theirs = name.removeprefix("bridge.") if name != "bridge" else "__init__"
         if theirs.startswith("__"):
             theirs = "__init__"
-        allowed = within(theirs, part) or any(within(theirs, each) for each in MAY_KNOW[part])
+        allowed = any(within(theirs, each) for each in {part, *_EVERYONE, *MAY_KNOW[part]})
         assert allowed, f"{path.relative_to(ROOT)} must not know bridge.{theirs}"
+
+
+@pytest.mark.parametrize("name", sorted(_EVERYONE))
+def test_what_everyone_may_import_knows_no_more_than_the_errors(name: str) -> None:
+    path = ROOT / "bridge" / f"{name.replace('.', '/')}.py"
+    ours = {each for each in imported(path, package_of(path, ROOT)) if within(each, "bridge")}
+    assert all(within(each, "bridge.errors") for each in ours) and (name != "errors" or not ours)
 
 
 def test_every_part_has_its_rule() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bridge import __version__
-from bridge.command.running import ask, described
+from bridge.backends.choice import offers
+from bridge.client import status
+from bridge.command.status import described
 from bridge.connection_file import CONNECTION_FILE, data_dir, read_connection
-from bridge.jobs.local import offers
 from bridge.krita import kritarc, places
 from bridge.weights import Weights, check_weights
 
@@ -79,12 +80,20 @@ def report(found: Findings) -> str:
         if not finding.well and finding.remedy:
             lines.append(f"      {finding.remedy}")
     lines += [f"      {name}: {place}" for name, place in found.places.items()]
-    lines.append("All is well." if found.healthy else "Something that is needed is missing: see the lines with !!.")
+    lines.append(_verdict(found))
     return "\n".join(lines)
 
 
+def _verdict(found: Findings) -> str:
+    if not found.healthy:
+        return "Something that is needed is missing: see the lines with !!."
+    if any(not (finding.well or finding.off) for finding in found.optional):
+        return "All that is needed is there; the lines with !! say what else is to be done."
+    return "All is well."
+
+
 def _places(data: Path) -> dict[str, str]:
-    program = Path(__file__).parent.parent
+    program = Path(__file__).parents[2]
     logs = [str(data / name) for name in LOGS if (data / name).is_file()]
     return {"Program": str(program), "Data and results": str(data), "Logs": ", ".join(logs) or "none yet"}
 
@@ -116,13 +125,13 @@ def _kritas() -> list[Finding]:
 def _krita(krita: places.Krita) -> Finding:
     """Is the plugin in this Krita, turned on, and does it lead to this very bridge?"""
     name = f"{krita.title} {_version(krita)}".strip()
-    card = krita.plugins / "unflatten" / "bridge.json"
-    if not card.is_file():
+    settings = krita.plugins / "unflatten" / "bridge.json"
+    if not settings.is_file():
         return Finding(name, "the plugin is not in it", False, AGAIN)
     if not kritarc.state(kritarc.read(krita.kritarc) or b""):
         remedy = "In Krita: Settings › Configure Krita › Python Plugin Manager, tick Unflatten, restart Krita."
         return Finding(name, "the plugin is there, but turned off", False, remedy)
-    if not _leads_here(card):
+    if not _leads_here(settings):
         return Finding(name, "its plugin starts another copy of Unflatten", False, f"To use this one: {AGAIN}")
     return Finding(name, f"the plugin is there and turned on ({krita.plugins})")
 
@@ -138,10 +147,10 @@ def _version(krita: places.Krita) -> str:
     return told.group(1) if told else ""
 
 
-def _leads_here(card: Path) -> bool:
-    """Does the plugin that this card belongs to start the bridge that this very process is part of?"""
+def _leads_here(settings: Path) -> bool:
+    """Does the plugin that these settings belong to start the bridge that this very process is part of?"""
     try:
-        return Path(json.loads(card.read_text("utf-8"))["python"]).parent == Path(sys.executable).parent
+        return Path(json.loads(settings.read_text("utf-8"))["python"]).parent == Path(sys.executable).parent
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -154,7 +163,7 @@ def _answer(*command: str) -> str:
 
 
 def _bridge(data: Path) -> Finding:
-    told = ask(data)
+    told = status(data)
     if told is None and read_connection(data):
         gone = f"{data / CONNECTION_FILE} tells of a bridge that does not answer; the next start replaces it."
         return Finding("Bridge", gone)
