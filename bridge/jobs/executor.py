@@ -90,7 +90,8 @@ class Executor:
         job.state = State.RUNNING
         job.attempts += 1
         self._store.save(job)
-        live.clock = self._clock(live, chosen)
+        if chosen.remote is not None:  # here a worker says when it begins: its own start is not the backend's time
+            live.clock = self._clock(live, chosen)
 
     def _clock(self, live: LiveJob, chosen: Choice) -> Clock | None:
         job = live.job

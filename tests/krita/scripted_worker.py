@@ -9,12 +9,13 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from bridge.backends import base
-from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, JobContext, Progress
+from bridge.backends import registry
+from bridge.backends.base import Capabilities, DraftLayer, Estimate, JobContext, Model, NoOptions, Placement, Progress
 from bridge.connection_file import data_dir
 from bridge.picture import Layer, Picture
 from bridge.settings import Settings
@@ -26,14 +27,20 @@ class Scripted:
     """Cuts pieces out of the picture; the background is the picture's mean colour."""
 
     name = "builtin"
+    placement = Placement("cpu")
+    Options = NoOptions
+    credential = None
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, options: NoOptions) -> Capabilities:
         return Capabilities(title="Scripted")
 
     def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
         return Estimate(seconds=_script()["seconds"])
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]:
+    def open(self, options: NoOptions) -> AbstractContextManager[Model]:
+        return nullcontext(self)
+
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
         script = _script()
         steps = max(1, round(script["seconds"] / 0.05))
         for step in range(steps):
@@ -90,5 +97,5 @@ def _script() -> dict[str, Any]:
 if __name__ == "__main__":
     from bridge.jobs.worker import main
 
-    base.register("builtin", "__main__:Scripted")
+    registry.register("builtin", "__main__:Scripted")
     main(int(sys.argv[-1]))

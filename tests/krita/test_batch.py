@@ -136,6 +136,26 @@ def test_wrong_arguments_end_with_a_sentence(runner: Runner) -> None:
     assert "--out" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--steps", 51), "“num_inference_steps” cannot be used"),
+        (("--guidance-scale", 0.5), "“guidance_scale” cannot be used"),
+        (("--backend", "nobody"), "nobody"),
+        (("--option", "nothing=1"), "no option “nothing”"),
+    ],
+)
+def test_what_the_bridge_cannot_use_is_said_once_before_any_work(
+    runner: Runner, scripted_bridge: Bridge, tmp_path: Path, wrong: tuple[object, ...], said: str
+) -> None:
+    runner.use(scripted_bridge)
+    source, out = picture(tmp_path / "art.png", 9), tmp_path / "out"
+    run = runner.batch(source, source, "--out", out, *wrong)
+    assert run.returncode == 120 and run.stdout == ""
+    assert run.stderr.count(said) == 1
+    assert not out.exists()
+
+
 def test_krita_and_the_command_line_give_the_same_layers(
     krita: Krita, runner: Runner, builtin_bridge: Bridge, tmp_path: Path
 ) -> None:

@@ -35,10 +35,11 @@ MAY_KNOW: dict[str, set[str]] = {
     "urls": set(),
     "downloads": {"urls"},
     "keys": {"backends.base", "backends.registry"},
-    "finish": {"picture"},
+    "finish": {"picture", "pyramid"},
+    "pyramid": set(),
     "inference": set(),
     "backends": {
-        *{"picture", "settings", "weights", "reading", "inference", "keys", "urls", "downloads", "__init__"},
+        *{"picture", "settings", "weights", "reading", "inference", "pyramid", "keys", "urls", "downloads", "__init__"},
         *{"connection_file", "atomic_text"},  # the preferences, for each backend's options too
     },
     "reading": set(),

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.backends.builtin.pyramid import push_pull
+from bridge.pyramid import push_pull
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.backends.builtin.matting import grow, settle, shrink
-from bridge.backends.builtin.pyramid import push_pull
+from bridge.pyramid import push_pull
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]

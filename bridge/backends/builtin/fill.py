@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bridge.backends.builtin.flat_fill import fill_flat
 from bridge.backends.builtin.grain import with_grain
-from bridge.backends.builtin.pyramid import enlarged, push_pull, shrunk_known
 from bridge.backends.builtin.synthesis import Copied, synthesise
+from bridge.pyramid import enlarged, push_pull, shrunk_known
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.backends.builtin.continuation import Labels, Regions, even_regions, outlines, rim_evenness, united
-from bridge.backends.builtin.pyramid import harmonic, shrunk_known
+from bridge.pyramid import harmonic, shrunk_known
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

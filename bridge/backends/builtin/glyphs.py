@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bridge.backends.builtin.ink import Strokes, find_strokes
 from bridge.backends.builtin.matting import grow, shrink
 from bridge.backends.builtin.shadow import cast
-from bridge.backends.builtin.spread import spread
+from bridge.pyramid import spread
 from bridge.reading import Quad, ReadLine
 
 Rgb = NDArray[np.uint8]

@@ -11,7 +11,7 @@ from scipy.ndimage import uniform_filter
 
 from bridge.backends.builtin.matting import grow, shrink
 from bridge.backends.builtin.shadow import Shadow, find_shadow
-from bridge.backends.builtin.spread import spread
+from bridge.pyramid import spread
 from bridge.reading import Quad, score_reading, straighten
 
 Floats = NDArray[np.float32]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from bridge.backends.builtin.pyramid import push_pull
+from bridge.pyramid import push_pull
 
 Mask = NDArray[np.bool_]
 Rgb = NDArray[np.uint8]

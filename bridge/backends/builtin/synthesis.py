@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.backends.builtin.pyramid import shrunk_known
+from bridge.pyramid import shrunk_known
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

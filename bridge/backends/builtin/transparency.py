@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.backends.builtin.pyramid import push_pull
 from bridge.picture import Layer
+from bridge.pyramid import push_pull
 
 Bytes = NDArray[np.uint8]
 LEAST_ISLAND = 0.002  # of the picture

@@ -240,7 +240,7 @@ def test_interactive_goes_before_batch_and_clients_take_turns(bridge: Bridge) ->
     assert stages[0] == "Waiting for 1 other picture" and told[-1]["type"] == "done"
     assert [clients[0].finish(first).kinds()[-1], clients[2].finish(later).kinds()[-1]] == ["done", "done"]
     with sqlite3.connect(f"file:{bridge.data}/journal.sqlite?mode=ro", uri=True) as journal:
-        ended = [row[0] for row in journal.execute("SELECT id FROM job ORDER BY ended")]
+        ended = [row[0] for row in journal.execute("SELECT id FROM jobs ORDER BY ended")]
     assert ended == [first, later, batch]
     for client in clients:
         client.socket.close()
@@ -253,7 +253,7 @@ def test_one_clients_many_do_not_keep_anothers_one_waiting(bridge: Bridge) -> No
         one = modest.start(noise(32, 32))
         assert modest.finish(one).kinds()[-1] == "done"
     with sqlite3.connect(f"file:{bridge.data}/journal.sqlite?mode=ro", uri=True) as journal:
-        ended = [row[0] for row in journal.execute("SELECT id FROM job WHERE ended NOT NULL ORDER BY ended")]
+        ended = [row[0] for row in journal.execute("SELECT id FROM jobs WHERE ended NOT NULL ORDER BY ended")]
     assert one in ended and many[2] not in ended[: ended.index(one)]
 
 
@@ -404,7 +404,7 @@ def test_results_are_erased_after_their_days(start: Starter) -> None:
     assert list((kept.data / "jobs" / job).glob("layer-*.raw"))
     kept.stop()
     with sqlite3.connect(kept.data / "journal.sqlite") as journal:
-        journal.execute("UPDATE job SET ended = ended - 86400 * 1.1")
+        journal.execute("UPDATE jobs SET ended = ended - 86400 * 1.1")
     journal.close()
     swept = start(keep_days=1)
     wait_for(lambda: not (swept.data / "jobs" / job).exists())
@@ -421,5 +421,5 @@ def test_settings_left_out_are_the_defaults(shared_bridge: Bridge) -> None:
         client.send_pixels(noise(64, 64))
         assert client.finish(job).kinds()[-1] == "done"
     with sqlite3.connect(f"file:{shared_bridge.data}/journal.sqlite?mode=ro", uri=True) as journal:
-        (written,) = journal.execute("SELECT settings FROM job WHERE id = ?", (job,)).fetchone()
+        (written,) = journal.execute("SELECT settings FROM jobs WHERE id = ?", (job,)).fetchone()
     assert Settings.model_validate_json(written) == Settings()

@@ -1,5 +1,6 @@
 """What was begun is taken up by its name: never handed over twice, never lost while fal has it."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -7,15 +8,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from bridge import preferences
-from bridge.backends.base import Event, Handle, JobContext
-from bridge.backends.fal.backend import Fal as Backend
-from bridge.backends.fal.handle import Intent, Ticket, from_text, ids_in, to_text
-from bridge.errors import Cancelled
+from bridge.backends import preferences
+from bridge.backends.base import Fate, RemoteJob
+from bridge.backends.choice import choose
+from bridge.backends.fal.handle import Intent, Submitted, from_text, ids_in, to_text
 from bridge.settings import Settings
-from tests.unit.backends.fal.driving import Drafted, draft, picture
+from tests.unit.backends.fal.driving import Drafted, Event, Kept, composite, draft, drive, picture
 from tests.unit.backends.fal.service import Fal, Order, Reply, Service
 
 
@@ -24,11 +25,11 @@ class Killed(Exception):
 
 
 def cut_off(when: Callable[[Event], bool], **options: Any) -> str:
-    """Run a draft until `when` says that this process dies, right after the event is written down; its last handle."""
+    """Run a job until `when` says that this process dies, right after the event is written down; its last handle."""
     kept = [""]
 
     def watch(event: Event) -> None:
-        if isinstance(event, Handle):
+        if isinstance(event, Kept):
             kept.append(event.text)
         if when(event):
             raise Killed
@@ -39,17 +40,17 @@ def cut_off(when: Callable[[Event], bool], **options: Any) -> str:
 
 
 def is_stage(name: str) -> Callable[[Event], bool]:
-    return lambda event: isinstance(event, Handle) and json.loads(event.text or "{}").get("stage") == name
+    return lambda event: isinstance(event, Kept) and event.told.get("stage") == name
 
 
 def taken_up(handle: str, **options: Any) -> Drafted:
-    return draft(job=JobContext(seed=1, handle=handle, **options))
+    return draft(seed=1, handle=handle, **options)
 
 
 @pytest.fixture(autouse=True)
 def short_search(service: Service) -> None:
     """Half the wall clock is the time that a lost order is looked for."""
-    preferences.change("wall-clock", "6")
+    preferences.change("fal-wall-clock", "6")
 
 
 def ordered(fal: Fal, seed: int, *, ago: float = 0.0, image: str = "", failed: bool = False) -> Order:
@@ -62,10 +63,10 @@ def ordered(fal: Fal, seed: int, *, ago: float = 0.0, image: str = "", failed: b
     return order
 
 
-# By its ticket
+# By its request
 
 
-def test_a_ticket_is_followed_and_fetched_and_nothing_is_sent(fal: Fal) -> None:
+def test_a_request_is_followed_and_fetched_and_nothing_is_sent(fal: Fal) -> None:
     fal.seconds = 0.5
     handle = cut_off(is_stage("submitted"))
     calls = len(fal.calls)
@@ -74,7 +75,7 @@ def test_a_ticket_is_followed_and_fetched_and_nothing_is_sent(fal: Fal) -> None:
     assert len(drafted.layers) == 3 and len(fal.orders) == 1 and drafted.job.seed == 77 and drafted.job.cost == 0.05
 
 
-def test_a_ticket_of_an_address_that_has_changed_is_asked_for_at_the_new_one(fal: Fal) -> None:
+def test_a_request_of_an_address_that_has_changed_is_asked_for_at_the_new_one(fal: Fal) -> None:
     handle = json.loads(cut_off(is_stage("submitted")))
     for name in ("status_url", "response_url", "cancel_url"):
         handle[name] = handle[name].replace("127.0.0.1", "fal-of-yesterday.example")
@@ -85,22 +86,23 @@ def test_a_ticket_of_an_address_that_has_changed_is_asked_for_at_the_new_one(fal
 def test_a_handle_that_cannot_be_read_is_not_taken_for_none(fal: Fal, text: str) -> None:
     drafted = taken_up(text)
     assert drafted.failure.code == "unknown_fate" and fal.calls == []
+    assert drafted.handles == [{}], "the user decides, and a new start is a new order"
 
 
 def test_handles_come_back_as_they_were() -> None:
-    for handle in (Intent(1.5, 7, "u"), Ticket("a", "b", "c", "d", 9, called_off=True, done=True)):
+    for handle in (Intent(1.5, 7, "u"), Submitted("a", "b", "c", "d", 9, called_off=True, done=True)):
         assert from_text(to_text(handle)) == handle
-    assert ids_in((to_text(Ticket("a", "", "", "", 1)), to_text(Intent(1, 2, "")), "x", "")) == {"a"}
+    assert ids_in((to_text(Submitted("a", "", "", "", 1)), to_text(Intent(1, 2, "")), "x", "")) == {"a"}
 
 
 # Cut off at the very moment of handing over
 
 
 def at_the_very_moment(fal: Fal, *, taken: bool) -> str:
-    """Killed between the intent and the ticket; taken: the order had just been sent."""
+    """Killed between the intent and the request; taken: the request had just been sent."""
     if not taken:
         return cut_off(is_stage("submitting"))
-    handle = cut_off(is_stage("submitted"), job=JobContext(seed=77))
+    handle = cut_off(is_stage("submitted"))
     intent = Intent(next(iter(fal.orders.values())).sent, 77, next(iter(fal.orders.values())).input["image_url"])
     assert json.loads(handle)["request_id"] in fal.orders
     return to_text(intent)
@@ -116,7 +118,7 @@ def test_an_order_that_was_taken_is_found_in_fals_list(fal: Fal, hurried: None, 
     drafted = taken_up(intent)
     assert len(drafted.layers) == 3 and fal.count("submit") == 1 and drafted.job.seed == 77
     assert "Asking fal whether it took the picture" in drafted.stages
-    assert drafted.handles[0]["stage"] == "submitted", "from here on it is known by its ticket"
+    assert drafted.handles[0]["stage"] == "submitted", "from here on it is known by its id"
 
 
 def test_an_order_that_fal_never_saw_is_not_sent_again(fal: Fal, hurried: None) -> None:
@@ -138,7 +140,7 @@ def test_a_request_that_another_job_has_is_not_taken_for_ours(fal: Fal, hurried:
     """The same picture, split twice with the same seed."""
     intent = at_the_very_moment(fal, taken=False)
     other = ordered(fal, 77)
-    drafted = taken_up(intent, others=(to_text(Ticket(other.id, "", "", "", 77)),))
+    drafted = taken_up(intent, others=(to_text(Submitted(other.id, "", "", "", 77)),))
     assert drafted.failure.code == "unknown_fate"
 
 
@@ -195,125 +197,264 @@ def test_an_answer_without_a_number_is_looked_up(fal: Fal, hurried: None, body: 
 # Cancelled
 
 
-def cancelled_when(fal: Fal, when: Callable[[], bool], **options: Any) -> Drafted:
-    stop = threading.Event()
-    job = JobContext(
-        seed=77, cancelled=lambda: stop.is_set() or (when() and not stop.set()) or stop.is_set(), **options
-    )
-    return draft(job=job)
+def at_work(fal: Fal) -> Callable[[], bool]:
+    return lambda: any(order.state == "IN_PROGRESS" for order in fal.orders.values())
 
 
 def test_a_request_that_waits_is_removed_and_not_paid(fal: Fal) -> None:
     fal.concurrency = 0
-    drafted = cancelled_when(fal, lambda: fal.count("stream") > 0)
+    drafted = draft(cancel_when=lambda: fal.count("stream") > 0)
     [order] = fal.orders.values()
-    assert isinstance(drafted.error, Cancelled) and "nothing is paid" in drafted.error.hint and order.called_off
+    assert drafted.fate == Fate.REMOVED and order.called_off
     assert drafted.handles[-1]["called_off"] is True
 
 
-def test_a_request_at_work_is_asked_to_stop_and_may_cost(fal: Fal) -> None:
+def test_a_request_at_work_is_asked_to_stop_and_may_go_on(fal: Fal) -> None:
     fal.seconds = 30
     began = time.monotonic()
-    drafted = cancelled_when(fal, lambda: any(order.state == "IN_PROGRESS" for order in fal.orders.values()))
-    assert isinstance(drafted.error, Cancelled) and time.monotonic() - began < 3
-    assert "may go on, and charge for it" in drafted.error.hint
-    assert fal.count("cancel") == 1
+    drafted = draft(cancel_when=at_work(fal))
+    assert drafted.fate == Fate.BEGUN and time.monotonic() - began < 10
+    assert fal.count("cancel") == 1 and drafted.handles[-1]["called_off"] is True
+
+
+def test_a_request_that_is_done_is_not_asked_to_stop(fal: Fal) -> None:
+    fal.script["result"] = [Reply(502, b"<html>")] * 500
+    drafted = draft(cancel_when=lambda: fal.count("result") > 0)
+    assert drafted.fate == Fate.DONE and fal.count("cancel") == 0
+    fal.script["result"] = []
+    assert len(taken_up(json.dumps(drafted.handles[-1])).layers) == 3 and len(fal.orders) == 1
+
+
+def test_a_request_that_was_done_meanwhile_is_said_to_be_done(fal: Fal) -> None:
+    handle = cut_off(is_stage("submitted"))
+    while next(iter(fal.orders.values())).state != "COMPLETED":
+        time.sleep(0.01)
+    assert cancelled(handle) == (Fate.DONE, {**json.loads(handle), "called_off": True})
 
 
 def test_a_batch_that_ends_leaves_at_work_what_is_paid_for(fal: Fal) -> None:
     fal.seconds = 1.5
-    drafted = cancelled_when(
-        fal, lambda: any(order.state == "IN_PROGRESS" for order in fal.orders.values()), spare_begun=True
-    )
-    assert isinstance(drafted.error, Cancelled) and fal.count("cancel") == 0
+    drafted = draft(cancel_when=at_work(fal), spare_begun=True)
+    assert drafted.fate == Fate.BEGUN and fal.count("cancel") == 0
     assert len(taken_up(json.dumps(drafted.handles[-1])).layers) == 3 and len(fal.orders) == 1
+
+
+def test_a_batch_that_ends_removes_what_has_not_begun(fal: Fal) -> None:
+    fal.concurrency = 0
+    drafted = draft(cancel_when=lambda: fal.count("stream") > 0, spare_begun=True)
+    assert drafted.fate == Fate.REMOVED and fal.count("cancel") == 1
 
 
 def test_before_anything_is_handed_over_cancelling_costs_nothing(fal: Fal) -> None:
     fal.script["initiate"] = [Reply(503, b"")] * 50
-    drafted = cancelled_when(fal, lambda: fal.count("initiate") > 0)
-    assert isinstance(drafted.error, Cancelled) and drafted.error.hint == "" and fal.orders == {}
+    drafted = draft(cancel_when=lambda: fal.count("initiate") > 0)
+    assert drafted.fate == Fate.NOT_SENT and drafted.handles == [] and fal.orders == {}
+
+
+def test_what_may_have_been_taken_is_of_unknown_fate(fal: Fal) -> None:
+    for handle in (to_text(Intent(time.time(), 77, "")), "remote-7"):
+        assert cancelled(handle) == (Fate.UNKNOWN, None)
+    assert fal.calls == []
+
+
+def test_fals_patience_is_the_jobs(fal: Fal) -> None:
+    """It answers nothing: after the job's patience that is what became of it."""
+    handle = cut_off(is_stage("submitted"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        preferences.change("fal-queue-url", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        fate, last = cancelled(handle, patience=0.5)
+    assert fate == Fate.UNKNOWN and 0.5 <= time.monotonic() - began < 6
+    assert last is not None and last["called_off"] and last["request_id"] in fal.orders
+
+
+def cancelled(handle: str, patience: float = 3.0) -> tuple[Fate, dict[str, Any] | None]:
+    """What becomes of an earlier run's job when it is cancelled before anything else, and the handle then kept."""
+
+    async def cancel() -> tuple[Fate, dict[str, Any] | None]:
+        kept: list[str] = []
+
+        async def keep(text: str) -> None:
+            kept.append(text)
+
+        chosen = choose("fal")
+        assert chosen.remote is not None
+        model = chosen.remote.connect(chosen.options)
+        fate = await model.cancel(handle, RemoteJob(77, lambda progress: None, keep, patience=patience))
+        await model.close()
+        return fate, json.loads(kept[-1]) if kept else None
+
+    return asyncio.run(cancel())
 
 
 def test_while_fals_queue_is_being_connected_to_nothing_is_written_down(fal: Fal) -> None:
     """Whoever is killed there need not ask whether fal took it: a name looked up and a handshake take longest."""
-    stop = threading.Event()
-    written: list[str] = []
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        preferences.change("fal-queue-url", f"https://127.0.0.1:{silent.getsockname()[1]}")
-        job = JobContext(seed=77, cancelled=stop.is_set)
-        running = Backend().draft(picture(), Settings(num_layers=3), job)
 
-        def draw() -> None:
-            with pytest.raises(Cancelled) as caught:
-                written.extend(event.text for event in running if isinstance(event, Handle))
-            written.append(caught.value.hint)
+    async def go() -> Drafted:
+        connected = asyncio.Event()
 
-        drawing = threading.Thread(target=draw)
-        drawing.start()
-        connection, _ = silent.accept()
-        with connection:
-            assert connection.recv(1) == b"\x16", "a handshake has begun"
-            time.sleep(0.3)
-            assert written == []
-            stop.set()
-            drawing.join(5)
-    assert written == [""], "nothing to be looked up, and nothing that might cost"
-    assert fal.orders == {}
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert await reader.read(1) == b"\x16", "a handshake has begun"
+            connected.set()
+            await reader.read()
+            writer.close()
+
+        silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        preferences.change("fal-queue-url", f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}")
+        async with silent:
+            return await drive(cancel_when=connected.is_set)
+
+    drafted = asyncio.run(go())
+    assert drafted.handles == [], "nothing to be looked up"
+    assert drafted.fate == Fate.NOT_SENT and fal.orders == {}, "and nothing that might cost"
 
 
-def test_an_order_on_its_way_is_seen_through_so_that_it_can_be_called_off(
+@pytest.fixture
+def slowly(fal: Fal, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Makes fal answer a request only so many seconds after it has taken it."""
+    submit = fal._submit
+
+    def set_to(seconds: float) -> None:
+        async def slow(request: Any) -> Any:
+            answer = await submit(request)
+            await asyncio.sleep(seconds)
+            return answer
+
+        monkeypatch.setattr(fal, "_submit", slow)
+
+    return set_to
+
+
+def test_a_request_on_its_way_is_seen_through_so_that_it_can_be_called_off(
+    fal: Fal, slowly: Callable[[float], None]
+) -> None:
+    fal.seconds = 30
+    slowly(0.5)
+    drafted = draft(cancel_when=lambda: bool(fal.orders))
+    [order] = fal.orders.values()
+    assert drafted.fate == Fate.BEGUN and order.called_off
+    assert drafted.handles[-1]["request_id"] == order.id
+    assert drafted.patience_left < 3, "the wait was on the same budget"
+
+
+def test_a_request_on_its_way_is_waited_for_up_to_half_the_patience(fal: Fal, slowly: Callable[[float], None]) -> None:
+    slowly(60)
+    began = time.monotonic()
+    drafted = draft(cancel_when=lambda: bool(fal.orders))
+    assert drafted.fate == Fate.UNKNOWN and time.monotonic() - began < 10
+    assert drafted.handles[-1]["stage"] == "submitting", "it is looked up the next time"
+    assert 1 <= drafted.patience_left <= 1.5
+
+
+def test_a_refusal_that_comes_after_the_cancel_leaves_nothing_to_be_looked_up(
     fal: Fal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncio
+    asked = threading.Event()
 
-    submit = fal._submit
-    fal.seconds = 30
-
-    async def slow(request: Any) -> Any:
-        answer = await submit(request)
+    async def refuse(request: Any) -> Any:
+        asked.set()
         await asyncio.sleep(0.5)
-        return answer
+        return Reply(422, {"detail": []}).response()
 
-    monkeypatch.setattr(fal, "_submit", slow)
-    drafted = cancelled_when(fal, lambda: bool(fal.orders))
-    [order] = fal.orders.values()
-    assert isinstance(drafted.error, Cancelled) and order.called_off
-    assert drafted.handles[-1]["request_id"] == order.id
+    monkeypatch.setattr(fal, "_submit", refuse)
+    drafted = draft(cancel_when=asked.is_set)
+    assert drafted.fate == Fate.NOT_SENT and drafted.handles[-1] == {}
+
+
+def test_a_cancel_while_the_intent_is_written_down_sends_nothing(fal: Fal) -> None:
+    """A slow disk: the user cancels before it says that the intent is there."""
+
+    async def go() -> tuple[list[str], Fate]:
+        kept: list[str] = []
+        writing = asyncio.Event()
+
+        async def keep(text: str) -> None:
+            writing.set()
+            await asyncio.sleep(0.1)
+            kept.append(text)
+
+        chosen = choose("fal")
+        assert chosen.remote is not None
+        model = chosen.remote.connect(chosen.options)
+        job = RemoteJob(77, lambda progress: None, keep)
+        packed = chosen.remote.pack(picture(), Settings())
+        sending = asyncio.ensure_future(model.submit(packed, Settings(), job))
+        await writing.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        fate = await model.cancel(kept[-1], job)
+        await model.close()
+        return kept, fate
+
+    kept, fate = asyncio.run(go())
+    assert [bool(text) for text in kept] == [True, False] and fate == Fate.NOT_SENT
+    assert fal.count("submit") == 0 and fal.orders == {}
 
 
 def test_cancelled_too_late_its_result_serves_the_next_time(fal: Fal) -> None:
     fal.seconds = 0.8
-    first = cancelled_when(fal, lambda: any(order.state == "IN_PROGRESS" for order in fal.orders.values()))
+    first = draft(cancel_when=at_work(fal))
     second = taken_up(json.dumps(first.handles[-1]))
     assert len(second.layers) == 3 and len(fal.orders) == 1
 
 
 def test_cancelled_in_time_it_is_sent_anew_the_next_time(fal: Fal) -> None:
     fal.concurrency = 0
-    first = cancelled_when(fal, lambda: fal.count("stream") > 0)
+    first = draft(cancel_when=lambda: fal.count("stream") > 0)
     fal.concurrency = 10
     second = taken_up(json.dumps(first.handles[-1]))
     assert len(second.layers) == 3 and len(fal.orders) == 2
     assert [order.called_off for order in fal.orders.values()] == [True, False]
 
 
-def test_a_draft_that_is_closed_after_a_cancel_calls_off_what_it_began(fal: Fal) -> None:
-    fal.seconds = 30
-    stop = threading.Event()
-    running = Backend().draft(picture(), Settings(num_layers=3), JobContext(seed=77, cancelled=stop.is_set))
-    for event in running:
-        if isinstance(event, Handle) and json.loads(event.text)["stage"] == "submitted":
-            break
-    stop.set()
-    running.close()
-    assert fal.count("cancel") == 1
+def test_a_job_that_is_only_left_lets_fal_go_on(fal: Fal) -> None:
+    """The process ends in order: whoever starts next takes it up."""
+    handle = cut_off(is_stage("submitted"))
+    assert fal.count("cancel") == 0 and len(taken_up(handle).layers) == 3 and len(fal.orders) == 1
 
 
-def test_a_draft_that_is_closed_otherwise_lets_fal_go_on(fal: Fal) -> None:
-    running = Backend().draft(picture(), Settings(num_layers=3), JobContext(seed=77))
-    for event in running:
-        if isinstance(event, Handle) and json.loads(event.text)["stage"] == "submitted":
-            break
-    running.close()
-    assert fal.count("cancel") == 0
+# Beside each other
+
+
+def test_many_jobs_of_one_model_each_get_their_own(fal: Fal) -> None:
+    fal.seconds = 0.3
+    seeds = range(1, 13)
+
+    async def go() -> list[Drafted]:
+        chosen = choose("fal")
+        assert chosen.remote is not None
+        model = chosen.remote.connect(chosen.options)
+        jobs = [drive(picture(seed=seed), seed=seed, model=model) for seed in seeds]
+        drafted = await asyncio.gather(*jobs)
+        await model.close()
+        return drafted
+
+    all_drafted = asyncio.run(go())
+    for seed, drafted in zip(seeds, all_drafted, strict=True):
+        assert drafted.error is None and drafted.job.seed == seed
+        assert np.array_equal(composite(drafted.layers), picture(seed=seed).view[..., :3])
+        [intent, request, done] = drafted.handles
+        assert intent["seed"] == seed and fal.orders[request["request_id"]].input["seed"] == seed
+        assert done == {**request, "done": True}
+    assert len(fal.orders) == len(seeds)
+
+
+def test_of_two_equal_jobs_beside_each_other_none_takes_the_others_request_for_its_own(fal: Fal, hurried: None) -> None:
+    """The second's answer is lost, and fal never saw it: the first's request is in fal's list, with the same seed."""
+    fal.lists_early, fal.seconds = True, 0.5
+
+    async def go() -> list[Drafted]:
+        chosen = choose("fal")
+        assert chosen.remote is not None
+        model = chosen.remote.connect(chosen.options)
+        first = asyncio.ensure_future(drive(model=model))
+        while not fal.orders:
+            await asyncio.sleep(0.01)
+        fal.script["submit"] = [Reply(502, b"<html>")]
+        drafted = await asyncio.gather(first, drive(model=model))
+        await model.close()
+        return drafted
+
+    first, second = asyncio.run(go())
+    assert len(first.layers) == 3 and second.failure.code == "unknown_fate" and len(fal.orders) == 1

@@ -1,20 +1,15 @@
-"""What goes to fal: the picture as the model sees it, and the settings by the page's own names."""
-
-from typing import Any
+"""The picture as it is sent to fal: a PNG file, no larger than what the model looks at. For workers."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge.picture import Picture
-from bridge.settings import Settings
 
 U8 = NDArray[np.uint8]
 
 AREA = 1024 * 1024
 """Pixels that the model works on at most, whatever it is given."""
-LAYERS = 4
-"""The page's own default, where the user leaves the number open."""
 PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 """What PNG's filters leave has few repeats to look for: without the search the files are a tenth smaller than at zlib's
 level 3, in half the time."""
@@ -54,24 +49,3 @@ def _premultiplied(view: U8, step: int) -> NDArray[np.float32]:
         some[..., :3] *= some[..., 3:]
         rows.append(some.reshape(step, width, step, 4).mean((0, 2)))
     return np.stack(rows)
-
-
-def layers_asked(settings: Settings) -> int:
-    return LAYERS if settings.num_layers == "auto" else settings.num_layers
-
-
-def order(settings: Settings, image: str, seed: int) -> dict[str, Any]:
-    """The endpoint's input. image: its URL. seed: always named, so that a result can be told from another's."""
-    told: dict[str, Any] = {
-        "image_url": image,
-        "num_layers": layers_asked(settings),
-        "num_inference_steps": settings.num_inference_steps,
-        "guidance_scale": settings.guidance_scale,
-        "seed": seed,
-        "acceleration": settings.acceleration,
-        "enable_safety_checker": settings.enable_safety_checker,
-        "output_format": settings.output_format,
-        "sync_mode": settings.sync_mode,
-        "negative_prompt": settings.negative_prompt,
-    }
-    return {**told, "prompt": settings.prompt} if settings.prompt else told

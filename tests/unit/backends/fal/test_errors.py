@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridge import preferences
-from bridge.backends.base import JobContext
-from bridge.backends.fal.handle import Ticket, to_text
+from bridge.backends import preferences
+from bridge.backends.base import Fate, RemoteError
+from bridge.backends.fal.handle import Submitted, to_text
+from bridge.backends.fal.images import is_whole
 from bridge.errors import UnflattenError
 from bridge.settings import Settings
 from tests.unit.backends.fal.driving import Drafted, draft, picture
@@ -34,6 +35,9 @@ def reason(kind: str) -> dict[str, Any]:
 
 def checked(error: UnflattenError) -> UnflattenError:
     """The error, if it is fit for an artist."""
+    assert isinstance(error, RemoteError)
+    kinds = {"refused_content": "content", "bad_picture": "picture", "bad_settings": "settings"}
+    assert error.kind == kinds.get(error.code, "service")
     assert error.message.endswith(".") and error.hint.endswith("."), (error.message, error.hint)
     told = f"{error.message} {error.hint}".lower()
     assert not [word for word in JARGON if word in told], told
@@ -168,8 +172,9 @@ def test_a_key_that_is_revoked_meanwhile_costs_no_result(fal: Fal, hurried: None
     drafted = draft()
     error = checked(drafted.failure)
     assert error.code == "fal_key" and error.retryable and "without being paid for twice" in error.hint
+    assert isinstance(error, RemoteError) and error.holds
     assert drafted.handles[-1]["stage"] == "submitted"
-    again = draft(job=JobContext(seed=1, handle=json.dumps(drafted.handles[-1])))
+    again = draft(seed=1, handle=json.dumps(drafted.handles[-1]))
     assert len(again.layers) == 3 and len(fal.orders) == 1
 
 
@@ -215,6 +220,35 @@ def test_an_image_that_is_none_is_fetched_again_and_then_said(fal: Fal, hurried:
 def test_an_image_that_broke_off_once_is_fetched_again(fal: Fal, hurried: None) -> None:
     fal.script["media"] = [Reply(200, png(picture().pixels)[:5000])]
     assert len(draft().layers) == 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_an_image_file_is_known_as_whole_only_to_its_last_byte(kind: str) -> None:
+    out = io.BytesIO()
+    Image.fromarray(picture(40, 30).pixels).convert("RGB").save(out, kind)
+    data = out.getvalue()
+    assert is_whole(data) and not any(is_whole(data[:length]) for length in range(len(data)))
+
+
+def test_an_image_file_with_a_wrong_byte_in_its_middle_is_not_whole() -> None:
+    data = bytearray(png(picture(40, 30).pixels))
+    data[len(data) // 2] ^= 1
+    assert not is_whole(bytes(data))
+
+
+def test_an_image_that_only_its_decoder_finds_damaged_is_said(fal: Fal, hurried: None) -> None:
+    out = io.BytesIO()
+    Image.fromarray(picture(40, 30).pixels).save(out, "WEBP", lossless=True)
+    damaged = out.getvalue()[:40] + bytes(len(out.getvalue()) - 40)
+    fal.splitting = lambda picture, count: [damaged] * count
+    error = checked(draft().failure)
+    assert error.code == "bad_result" and "is no picture" in error.message and fal.count("media") == 3
+
+
+def test_an_answer_far_too_large_is_said(fal: Fal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.backends.fal.queue.MOST_RESULT", 100)
+    drafted = draft()
+    assert "larger than any can be" in checked(drafted.failure).message and drafted.handles[-1] == {}
 
 
 def test_an_image_larger_than_any_layer_is_not_decoded(fal: Fal) -> None:
@@ -301,37 +335,33 @@ def test_layers_of_two_sizes_are_brought_to_one(fal: Fal) -> None:
 
 @pytest.fixture
 def short_clock(service: Service) -> None:
-    preferences.change("wall-clock", "5")
+    preferences.change("fal-wall-clock", "5")
 
 
-@pytest.mark.parametrize(("begins", "words"), [(True, "asked to stop"), (False, "called off, and nothing is paid")])
-def test_the_wall_clock_calls_off_what_takes_too_long(fal: Fal, short_clock: None, begins: bool, words: str) -> None:
+@pytest.mark.parametrize(("begins", "fate"), [(True, Fate.BEGUN), (False, Fate.REMOVED)])
+def test_what_takes_too_long_can_be_called_off(fal: Fal, short_clock: None, begins: bool, fate: Fate) -> None:
     fal.seconds, fal.concurrency = 60, int(begins)
-    began = time.monotonic()
     drafted = draft()
-    error = checked(drafted.failure)
-    assert 5 <= time.monotonic() - began < 8
-    assert error.code == "overtime" and words in error.message and error.retryable
     [order] = fal.orders.values()
+    assert drafted.overtime and drafted.fate == fate
     assert order.called_off and drafted.handles[-1]["called_off"] is True
 
 
-def test_a_service_that_refuses_for_ever_ends_with_the_clock(fal: Fal, short_clock: None, hurried: None) -> None:
+def test_a_service_that_refuses_for_ever_is_asked_until_the_clock_runs_out(
+    fal: Fal, short_clock: None, hurried: None
+) -> None:
     fal.script["submit"] = [Reply(429, {"detail": "no"})] * 500
     drafted = draft()
-    error = checked(drafted.failure)
-    assert error.code == "overtime" and "nothing was paid" in error.hint and fal.orders == {}
+    assert drafted.overtime and drafted.fate == Fate.NOT_SENT and fal.orders == {}
+    assert set(drafted.paces) == {"refused"} and drafted.handles[-1] == {}
 
 
 def test_layers_that_do_not_come_in_time_can_be_fetched_later(fal: Fal, short_clock: None, hurried: None) -> None:
     fal.script["result"] = [Reply(502, b"<html>")] * 500
     drafted = draft()
-    error = checked(drafted.failure)
-    assert (
-        error.code == "overtime" and "was done, but" in error.message and "without being paid for twice" in error.hint
-    )
+    assert drafted.overtime and drafted.fate == Fate.DONE
     fal.script["result"] = []
-    assert len(draft(job=JobContext(seed=1, handle=json.dumps(drafted.handles[-1]))).layers) == 3
+    assert len(draft(seed=1, handle=json.dumps(drafted.handles[-1])).layers) == 3
     assert len(fal.orders) == 1
 
 
@@ -344,18 +374,17 @@ def test_a_fal_that_is_not_there_is_said_soon(service: Service, monkeypatch: pyt
     monkeypatch.setenv("UNFLATTEN_FAL_URL", "http://127.0.0.1:1")
     began = time.monotonic()
     drafted = draft()
-    assert checked(drafted.failure).code == "connection" and time.monotonic() - began < 5
+    assert checked(drafted.failure).code == "connection" and time.monotonic() - began < 10
     assert "nothing was paid" in drafted.failure.hint and drafted.handles[-1] == {}
 
 
-def test_a_ticket_for_a_fal_that_is_gone_is_kept(
+def test_the_handle_of_a_fal_that_does_not_answer_is_kept(
     service: Service, short_clock: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNFLATTEN_FAL_URL", "http://127.0.0.1:1")
-    ticket = to_text(Ticket("7", "", "", "", 3))
-    drafted = draft(job=JobContext(seed=1, handle=ticket))
-    error = checked(drafted.failure)
-    assert error.code == "overtime" and "could not be asked to stop" in error.message
+    request = to_text(Submitted("7", "", "", "", 3))
+    drafted = draft(seed=1, handle=request)
+    assert drafted.overtime and drafted.fate == Fate.UNKNOWN
     assert drafted.handles[-1]["request_id"] == "7" and "The connection to fal is lost: trying again" in drafted.stages
 
 

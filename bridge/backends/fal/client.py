@@ -3,21 +3,21 @@
 import asyncio
 import contextlib
 import email.utils
+import functools
 import itertools
-import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from bridge import __version__
-from bridge.backends.fal import retries
+from bridge.backends.fal import retries, values
 from bridge.backends.fal.account import Account
 from bridge.downloads import CONNECT_PATIENCE, careful_client, read, trusted
+from bridge.urls import unreadable
 
 ANSWER_PATIENCE = 30.0
 """Seconds without a byte of an answer."""
@@ -26,10 +26,14 @@ MOST_GARBLED = 5
 """Times that an answer may come without the JSON that it should hold, as on a line that cuts it short."""
 DATES_TELL = 2.0
 """Seconds: an answer's date is written in whole ones, and some servers write the same for a while."""
+KEPT_CONNECTIONS = 100
+"""Idle ones. httpcore closes an idle connection where there are more than so many in all, those in use included."""
 
 
 @dataclass(frozen=True)
 class Answer:
+    """An HTTP answer, read to its end."""
+
     status: int
     headers: httpx.Headers
     body: bytes
@@ -38,43 +42,41 @@ class Answer:
     def ok(self) -> bool:
         return 200 <= self.status < 300
 
-    def json(self) -> dict[str, Any]:
+    @functools.cached_property
+    def parsed(self) -> values.Object | None:
+        """The JSON object in it; None where there is none. Read once: with sync_mode it holds all layers."""
+        return values.parsed(self.body)
+
+    @property
+    def json(self) -> values.Object:
         """The JSON object in it; an empty one where there is none."""
-        return self._object() or {}
+        return self.parsed or {}
 
     @property
     def garbled(self) -> bool:
         """Whether it says that all went well, and then not what."""
-        return self.ok and self._object() is None
-
-    def _object(self) -> dict[str, Any] | None:
-        try:
-            told = json.loads(self.body)
-        except ValueError:
-            return None
-        return told if isinstance(told, dict) else None
+        return self.ok and self.parsed is None
 
 
-class Wire:
-    """The connections of one job. `careful` is for URLs that fal names; the others carry the key, to fal alone."""
+class Client:
+    """The connections of one account, which all its jobs share.
+
+    careful: for URLs that fal names, without the key. ahead: seconds that fal's clock is ahead of ours, where they
+    differ by more than a date in whole seconds can tell.
+    """
 
     def __init__(self, account: Account) -> None:
-        self.places = account.places
-        self.careful = careful_client(account.places.exempt)
+        self.addresses = account.addresses
+        self.careful = careful_client(account.addresses.exempt)
         self.ahead = 0.0
-        """Seconds that fal's clock is ahead of ours, where they differ by more than such a date can tell."""
-        self._client = _client(account)
-        # The order goes over a connection of its own: one that was used before may be closed already at the other end,
-        # and then nobody could tell whether the order had arrived.
-        self._queue = _client(account)
+        self._keyed = _keyed(account, httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS))
+        # A request is submitted over a connection of its own: one that was used before may be closed already at the
+        # other end, and then nobody could tell whether the request had arrived.
+        self._unused = _keyed(account, httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for client in (self._client, self._queue, self.careful):
+    async def close(self) -> None:
+        """Close the connections."""
+        for client in (self._keyed, self._unused, self.careful):
             await client.aclose()
 
     async def call(
@@ -87,23 +89,27 @@ class Wire:
         before: Callable[[], Awaitable[None]] | None = None,
         **options: Any,
     ) -> Answer:
-        """One call. careful: without the key, to a URL that fal named. before: awaited when the connection is there,
-        and before a byte of the request goes over it.
+        """One call. careful: without the key, to a URL that fal named. before: the call goes over a fresh connection,
+        and this is awaited when that is there, and before a byte of the request goes over it.
 
         Raises httpx.TransportError, UnsafeURL, and TooLarge for an answer of more than `most` bytes.
         """
-        client = self.careful if careful else self._with_key(url)
+        client = self.careful if careful else self._keyed
         if before is not None:
+            client = self._unused
             options["extensions"] = {"trace": _before_first_byte(before)}
-        async with client.stream(method, url, follow_redirects=False, **options) as response:
-            if not careful:
-                self._set_clock(response.headers.get("date", ""))
-            return Answer(response.status_code, response.headers, await read(response, most))
+        try:
+            async with client.stream(method, url, follow_redirects=False, **options) as response:
+                if not careful:
+                    self._set_clock(response.headers.get("date", ""))
+                return Answer(response.status_code, response.headers, await read(response, most))
+        except (httpx.InvalidURL, UnicodeError):  # such as a name that no rule of other scripts' names allows
+            raise unreadable() from None
 
     def stream(self, url: str, *, silence: float, **options: Any) -> AbstractAsyncContextManager[httpx.Response]:
         """An answer that comes in pieces. silence: seconds without a byte after which it is given up."""
-        timeout = httpx.Timeout(silence, connect=CONNECT_PATIENCE)
-        return self._with_key(url).stream("GET", url, timeout=timeout, **options)
+        timeout = httpx.Timeout(silence, connect=CONNECT_PATIENCE, pool=None)
+        return self._keyed.stream("GET", url, timeout=timeout, **options)
 
     async def insist(
         self,
@@ -119,7 +125,7 @@ class Wire:
         """A call that does no harm when it is made twice, until it succeeds or cannot; None where nobody answered.
 
         patience: seconds. tells: the answer must hold something. settled: whether an answer that looks like a passing
-        failure is final. waiting: called before each pause.
+        failure is final. waiting: called before each pause. Raises UnsafeURL and TooLarge.
         """
         until = time.monotonic() + patience
         garbled = 0
@@ -145,29 +151,27 @@ class Wire:
             return
         self.ahead = ahead if abs(ahead) > DATES_TELL else 0.0
 
-    def _with_key(self, url: str) -> httpx.AsyncClient:
-        return self._queue if url.startswith(f"{self.places.queue}/") else self._client
-
 
 def _before_first_byte(act: Callable[[], Awaitable[None]]) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
     """What httpx awaits at each step of a request, as its `trace` extension."""
 
     async def hear(step: str, told: dict[str, Any]) -> None:
-        if step == "http11.send_request_headers.started":
+        if step == "http11.send_request_headers.started" and told["request"].method != b"CONNECT":  # to a proxy
             await act()
 
     return hear
 
 
-def _client(account: Account) -> httpx.AsyncClient:
+def _keyed(account: Account, limits: httpx.Limits) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         headers={
             "Authorization": f"Key {account.key}",
             "User-Agent": f"unflatten/{__version__}",
             "Accept-Encoding": "identity",
         },
-        timeout=httpx.Timeout(ANSWER_PATIENCE, connect=CONNECT_PATIENCE),
+        timeout=httpx.Timeout(ANSWER_PATIENCE, connect=CONNECT_PATIENCE, pool=None),
+        limits=limits,
         follow_redirects=False,  # a redirect would take the key along
-        trust_env=not account.places.is_here,
+        trust_env=not account.addresses.is_here,
         verify=trusted(),
     )
