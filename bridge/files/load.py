@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from bridge.errors import BadPicture, UnflattenError
 from bridge.files.colour import U8, lab, looks_like_srgb, to_srgb
@@ -103,7 +104,8 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
         return data[PNG_DEPTH] > 8
     if image.format == "TIFF":
-        depths = cast(tuple[int, ...], image.tag_v2.get(TIFF_DEPTHS, (1,)))  # pyright: ignore[reportAttributeAccessIssue]
+        assert isinstance(image, TiffImageFile)
+        depths = cast(tuple[int, ...], image.tag_v2.get(TIFF_DEPTHS, (1,)))
         return max(depths) > 8
     return image.mode.startswith(("I", "F"))
 
