@@ -73,6 +73,7 @@ def split(
     from bridge.command.show import SplitView, result_lines
     from bridge.command.split import split as split_one
     from bridge.command.wanted import wanted
+    from bridge.files.kinds import check_is_file
     from bridge.files.save import check_sheet, check_target, format_of
 
     target = Path(output)
@@ -80,6 +81,7 @@ def split(
     check_target(target, picture, force=force)
     if sheet:
         check_sheet(sheet, picture, target, force=force)
+    check_is_file(picture)
     asked = {
         "num_layers": layers,
         "prompt": prompt,

@@ -19,7 +19,7 @@ from bridge.command.run import Outcome, opened, remove_leftovers, request_for, r
 from bridge.command.wanted import Wanted
 from bridge.errors import BadPicture, BadSettings, UnflattenError
 from bridge.files.disk import explained
-from bridge.files.load import ENDINGS
+from bridge.files.kinds import ENDINGS
 from bridge.files.save import CannotSave, Format
 from bridge.jobs.job import JobRequest, Progressed
 from bridge.manifest import MANIFEST_FILE, Entry, Manifest, digest

@@ -89,7 +89,10 @@ class Listing:
 
 
 class Requests:
-    """The API's requests. backend: who splits; grace: seconds that a request whose client is gone goes on for."""
+    """The API's requests.
+
+    backend: who splits, with these of its own options; grace: seconds that a request whose client is gone goes on for.
+    """
 
     def __init__(
         self,
@@ -99,9 +102,11 @@ class Requests:
         pictures: Pictures,
         *,
         backend: str | None,
+        options: dict[str, Any],
         grace: float,
     ) -> None:
         self.backend = backend
+        self._options = options
         self._engine = engine
         self._records = records
         self._files = files
@@ -142,8 +147,9 @@ class Requests:
                 CLIENT,
                 Awaited(),
                 LayerImages(submission.input.output_format, check=submission.input.enable_safety_checker),
-                choose(self.backend).check().name,
+                choose(self.backend, self._options).check().name,
                 settings_of(submission.input),
+                self._options,
                 batch=submission.batch,
                 unattended=not attended,
                 rerun=submission.retry,

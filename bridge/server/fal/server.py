@@ -53,7 +53,9 @@ class Host:
 class FalServer:
     """The API, open."""
 
-    def __init__(self, host: Host, listener: socket.socket, key: Key, backend: str | None) -> None:
+    def __init__(
+        self, host: Host, listener: socket.socket, key: Key, backend: str | None, options: dict[str, Any]
+    ) -> None:
         self.port: int = listener.getsockname()[1]
         self.key = key
         self.backend = backend
@@ -70,7 +72,9 @@ class FalServer:
         self._files = Files(host.data / UPLOADS, find, life=max(host.keep_days * DAY, LEAST_LIFE))
         local = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         pictures = Pictures(engine.files, engine.workers, self._files, local)
-        self._requests = Requests(engine, self._records, self._files, pictures, backend=backend, grace=host.grace)
+        self._requests = Requests(
+            engine, self._records, self._files, pictures, backend=backend, options=options, grace=host.grace
+        )
         keys = Keys(key.value)
         app = make_fal_app(self._requests, engine.files, self._files, keys)
 
@@ -122,14 +126,14 @@ class FalServer:
                 log.exception("fal's API could not keep house")
 
 
-async def start_fal_server(host: Host, *, port: int, backend: str | None) -> FalServer:
+async def start_fal_server(host: Host, *, port: int, backend: str | None, options: dict[str, Any]) -> FalServer:
     """Open the API on `port` of this computer's own address (0: any). Raises UnflattenError where it can't be."""
-    if backend is not None:
-        choose(backend).check()
+    if backend is not None or options:
+        choose(backend, options).check()
     key = await find_key()
     listener = _listen(port)
     try:
-        server = FalServer(host, listener, key, backend)
+        server = FalServer(host, listener, key, backend, options)
     except OSError as error:
         listener.close()
         raise UnflattenError(
