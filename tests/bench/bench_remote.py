@@ -32,9 +32,9 @@ import cv2
 import httpx
 import numpy as np
 import psutil
+from bridge.backends.fal.sending import PNG
 from PIL import Image
 
-from bridge.backends.fal.sending import PNG
 from tests.unit.backends.fal.service import ENDPOINT, KEY
 
 THIS = "tests.bench.bench_remote"

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.krita import api
-from tests.krita.window import Krita
-
 from plugin.unflatten import krita_api
+from tests.krita.window import Krita
 
 PLUGIN = Path(__file__).parents[2] / "plugin" / "unflatten"
 PROTOCOLS = {

@@ -37,8 +37,12 @@ MAY_KNOW: dict[str, set[str]] = {
     "downloads": {"urls"},
     "keys": {"backends.base", "backends.registry"},
     "finish": {"picture", "pyramid"},
+<<<<<<< HEAD
     "pyramid": set(),
+=======
+>>>>>>> main
     "inference": set(),
+    "pyramid": set(),
     "backends": {
         *{"picture", "settings", "weights", "reading", "inference", "pyramid", "keys", "urls", "downloads", "__init__"},
         *{"connection_file", "atomic_text"},  # the preferences, for each backend's options too

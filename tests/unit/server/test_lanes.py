@@ -102,6 +102,21 @@ def test_jobs_that_go_well_share_a_connection(bridge: Bridge, client: Client) ->
     assert len(notes(bridge.data, "connected")) == 1
 
 
+def test_a_job_that_only_waits_here_makes_room_when_its_client_leaves(begin: Callable[..., Bridge]) -> None:
+    """Elsewhere splits one picture at a time: two more wait there, and the lane sends no fourth."""
+    bridge = begin(grace=0.3)
+    with bridge.client() as client:
+        client.start(PICTURE, **elsewhere(5, places=1))
+        for seed in (2, 3):
+            client.start(noise(64, 64, seed), **elsewhere(5, places=1))
+        wait_for(lambda: len(notes(bridge.data, "ordered")) == 3)
+        with bridge.client() as other:
+            fourth = other.start(noise(64, 64, 4), **elsewhere(5, places=1))
+            wait_for(lambda: "Waiting for" in str(other.hear()))
+        wait_for(lambda: f"job {fourth} cancelled" in bridge.log)
+        assert len(notes(bridge.data, "ordered")) == 3
+
+
 def test_nothing_is_sent_without_leave(start: Starter) -> None:
     bridge = start()
     with bridge.client() as client:

@@ -178,19 +178,6 @@ def test_what_could_not_be_fetched_is_fetched_when_it_is_asked_for_again(begin: 
     assert len(fal.orders) == 1
 
 
-def test_a_job_that_only_waits_here_makes_room_when_its_client_leaves(begin: Callable[[], Bridge], fal: Fal) -> None:
-    bridge = begin()
-    with bridge.client() as client:
-        client.start(PICTURE, **ASKED)
-        wait_for(lambda: at_work(fal))
-        with bridge.client() as other:
-            other.start(noise(160, 120, 9), **ASKED)
-        time.sleep(GRACE + 0.3)
-    wait_for(lambda: kept(bridge) == 1)
-    time.sleep(0.5)
-    assert len(fal.orders) == 1, "nothing was sent for the one that had left"
-
-
 def test_without_leave_krita_is_told_how_to_give_it(begin: Callable[[], Bridge], fal: Fal) -> None:
     bridge = begin()
     (bridge.data / "preferences.json").write_text('{"backend": "fal"}')

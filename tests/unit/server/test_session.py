@@ -34,11 +34,10 @@ def test_a_picture_comes_back_as_exact_layers(shared_bridge: Bridge) -> None:
     assert kinds.index("stack") < kinds.index("layer")
     assert sorted(each["index"] for each in result.messages if each["type"] == "layer") == [0, 1, 2, 3]
     stack = result.last("stack")
-    assert (stack["width"], stack["height"]) == (1200, 1900)
     for message in result.messages:
         if message["type"] == "layer":
             outline = stack["layers"][message["index"]]
-            assert (outline["name"], outline["rect"]) == (message["name"], message["rect"])
+            assert outline["rect"] == message["rect"]
             assert message["chunks"] == protocol.chunk_count(message["rect"][2] * message["rect"][3] * 4)
     assert np.array_equal(flattened(result, 1200, 1900), picture)
     report = result.last("done")["report"]
@@ -66,8 +65,8 @@ def test_the_seed_is_drawn_where_none_is_set(shared_bridge: Bridge) -> None:
 @pytest.mark.parametrize(
     ("hello", "older"),
     [
-        ({"protocol": 0, "client": "t", "version": "0"}, "plugin"),
-        ({"protocol": 99, "client": "t", "version": "9"}, "bridge"),
+        ({"protocol": 0}, "plugin"),
+        ({"protocol": 99}, "bridge"),
     ],
 )
 def test_another_protocol_is_told_in_words(shared_bridge: Bridge, hello: Message, older: str) -> None:

@@ -17,7 +17,7 @@ from tests.unit.trial import bridge as trial_bridge
 from tests.unit.trial.client import Client
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 10.0) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 30.0) -> Any:
     """What `what` answers once that is true."""
     until = time.monotonic() + seconds
     while not (answer := what()):
