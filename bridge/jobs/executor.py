@@ -65,6 +65,7 @@ class Executor:
                 self._begin(live, chosen)
                 await self._in_worker(live, chosen, "split", placement)
         else:
+            self._files.folder(live.id).mkdir(mode=0o700, exist_ok=True)  # none where the picture lies elsewhere
             async with AsyncExitStack() as unfinished:
                 if not drafts.has_draft(self._files.folder(live.id)):
                     async with self._place(live, self.scheduler.lane(placement)) as place:
