@@ -2,7 +2,7 @@
 
 import io
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,5 +46,6 @@ def lab() -> bytes:
 
 
 def _made(space: Literal["sRGB", "LAB"]) -> ImageCms.ImageCmsProfile:
-    made: Any = ImageCms.createProfile(space)  # pyright: ignore[reportUnknownMemberType]  # a type of littleCMS's own
+    # its type is littleCMS's own, which nobody has described
+    made = cast(Any, ImageCms.createProfile(space))  # pyright: ignore[reportUnknownMemberType]
     return ImageCms.ImageCmsProfile(made)
