@@ -24,7 +24,7 @@ class Bands:
     """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
 
     The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse CODE KIND`, `nothing`, `note`: its settings
+    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse KIND` raises an error of that kind, `nothing`, `note`: its settings
     and options go into a file.
     """
 
@@ -53,9 +53,8 @@ class Bands:
             case "bug":
                 raise ValueError(settings.prompt)
             case "refuse":
-                code, _, kind = argument.partition(" ")
-                told = cast(Kind, kind or "internal")
-                raise UnflattenError("The splitter refuses this picture.", "Try another.", code=code, kind=told)
+                hint, kind = "Try another.", cast(Kind, argument)
+                raise UnflattenError("The splitter refuses this picture.", hint, code="refused", kind=kind)
             case "print":
                 print(settings.prompt, flush=True)
                 print(settings.prompt, file=sys.stderr, flush=True)
