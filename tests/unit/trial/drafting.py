@@ -24,8 +24,9 @@ class Bands:
     """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
 
     The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse KIND` raises an error of that kind, `nothing`, `note`: its settings
-    and options go into a file.
+    `die 9` ends its process by that signal (`die 9 wide`: for a picture that is wider than high), `memory`, `bug`,
+    `print`, `refuse KIND` raises an error of that kind, `nothing`, `note`: its settings and options go into a file, as
+    which process began does.
     """
 
     def __init__(self, options: TrialOptions) -> None:
