@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from bridge.backends import registry
 from bridge.errors import Cancelled, UnflattenError
 from bridge.jobs.endings import Endings
 from bridge.jobs.errors import Abandoned, Busy, CutOff, DuplicateJob, ShuttingDown, UnknownJob
@@ -97,8 +98,13 @@ class Engine:
         return next((each.job for each in self._jobs.same(same_as) if each.why_cancelled is None), None)
 
     def position(self, job_id: str) -> int:
-        """How many jobs go before one that has not begun; those whose picture is on its way come last."""
-        return self._jobs.position(job_id, self.executor.scheduler.lanes)
+        """How many jobs of its lane go before one that has not begun."""
+        live = self._jobs.get(job_id)
+        if live is None or live.begun:
+            return 0
+        request = live.job.request
+        lane = self.executor.scheduler.lane(registry.get(request.backend).placement)
+        return lane.position(job_id, request.client, batch=request.batch)
 
     def attach(self, job_id: str, have: set[int], listener: Listener) -> None:
         """Tell `listener` what it lacks of a job, and all that happens from now on. Raises UnknownJob."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridges import Bridge
-from pictures import compare, seen
-from window import FAL_KEY, Krita, wait_for
 
 from installer.environment import Environment
+from tests.krita.bridges import Bridge
+from tests.krita.pictures import compare, seen
+from tests.krita.window import FAL_KEY, Krita, wait_for
 
 ROOT = Path(__file__).parents[2]
 POSTER = ROOT / "bridge" / "sample" / "poster.png"
@@ -39,7 +39,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     environment = {
         "PATH": os.environ["PATH"],
         "UNFLATTEN_HOME": str(tmp_path_factory.mktemp("far")),
-        "UNFLATTEN_FAL_DOOR_KEY": FAL_KEY,
+        "UNFLATTEN_FAL_API_KEY": FAL_KEY,
     }
     command = [Environment(ROOT).python, "-m", "bridge.cli", "serve", "--fal", "--idle-minutes", "0"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as far:

@@ -109,7 +109,8 @@ INSERT INTO job VALUES ('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 'running', 1, NULL, 
 INSERT INTO job VALUES ('cccccccccccccccccccccccccccccccc', 'done', 1, 2, 0, NULL, '{}', 'BGRA', 4, 3, 1, NULL,
     '[["Background", "background", [0, 0, 4, 3]]]', '{"seed": 3}', NULL, 'RGBA', 'U8', 0, 0, '', 1, NULL);
 INSERT INTO job VALUES ('bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb', 'failed', 1, 2, 0, NULL, '{}', 'RGBA', 4, 3, 1, NULL,
-    NULL, NULL, '["odd", "Broken.", "Mend it.", true]', 'RGBA', 'U8', 0, 0, '', 0, '{"unattended": true, "expires": 7.5}');
+    NULL, NULL, '["odd", "Broken.", "Mend it.", true]', 'RGBA', 'U8', 0, 0, '', 0,
+    '{"unattended": true, "expires": 7.5}');
 PRAGMA user_version = 2;
 """
 

@@ -11,9 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-from trial.backends import notes
-from trial.bridge import WORKER
-from trial.client import noise
 
 from bridge.jobs import drafts
 from bridge.jobs.files import PICTURE, image_path, layer_path
@@ -21,6 +18,9 @@ from bridge.jobs.job import LayeredFile, LayerImages, RawLayers, RawPicture
 from bridge.jobs.live import Clock
 from bridge.jobs.store import output_to_plain, source_to_plain
 from bridge.jobs.supervisor import WORKER_COMMAND
+from tests.unit.trial.backends import notes
+from tests.unit.trial.bridge import WORKER
+from tests.unit.trial.client import noise
 
 ORDER: dict[str, Any] = {
     "do": "split",

@@ -5,19 +5,18 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from trial import bridge as trial_bridge
-from trial.client import new_job, noise
-from trial.running import Bridge, Starter, wait_for
 
 from bridge import protocol
 from bridge.connection_file import read_connection
+from tests.unit.trial import bridge as trial_bridge
+from tests.unit.trial.client import new_job, noise
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 
 def kill(bridge: Bridge) -> None:
@@ -215,6 +214,6 @@ def test_a_damaged_journal_does_not_keep_the_bridge_from_starting(start: Starter
 def test_a_folder_that_cannot_be_used_is_said_in_a_sentence(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.write_text("a file where the folder should be")
-    tried = subprocess.run([sys.executable, trial_bridge.__file__, str(data), "{}"], capture_output=True, text=True)
+    tried = subprocess.run([*trial_bridge.BRIDGE, str(data), "{}"], capture_output=True, text=True)
     assert tried.returncode == 1
     assert str(data) in tried.stdout and "Traceback" not in tried.stdout + tried.stderr

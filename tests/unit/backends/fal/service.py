@@ -126,7 +126,9 @@ class Fal:
                     "/media/{name}", self._call("put", lambda request: self._put(request), keyed=False), methods=["PUT"]
                 ),
                 Route("/media/{name}", self._call("media", self._media, keyed=False), methods=["GET"]),
-                Route(f"/queue/{ENDPOINT}", self._call("submit", self._submit), methods=["POST"]),
+                Route(
+                    f"/queue/{ENDPOINT}", self._call("submit", lambda request: self._submit(request)), methods=["POST"]
+                ),
                 Route(f"{request}/status", self._call("status", self._status)),
                 Route(f"{request}/status/stream", self._call("stream", self._stream)),
                 Route(f"{request}/cancel", self._call("cancel", self._cancel), methods=["PUT"]),
