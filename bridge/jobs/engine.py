@@ -53,7 +53,7 @@ class Engine:
         """Jobs of before a restart whose picture is not here yet: `take_up` is for whoever can bring it."""
         self._owner = owner
         self._jobs = LiveJobs()
-        self._listening = Listening(self._jobs, files, abandon=self._abandon, grace=grace)
+        self._listening = Listening(self._jobs, files, abandon=lambda job: self.cancel(job, Abandoned()), grace=grace)
         self.executor = Executor(store, files, workers, cpu=cpu, changed=self._listening.tell_positions)
         self.endings = Endings(store, files, self._jobs)
         self._draining = False
@@ -202,9 +202,6 @@ class Engine:
         self.store.close()
 
     # One job's life
-
-    def _abandon(self, job_id: str) -> None:
-        self.cancel(job_id, Abandoned())
 
     def _add(self, request: JobRequest, listener: Listener) -> LiveJob:
         job = Job(request, owner=self._owner)

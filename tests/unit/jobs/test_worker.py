@@ -135,7 +135,7 @@ def test_a_bug_is_told_by_its_place_not_by_its_words(folder: Path) -> None:
     worker = Worker()
     worker.say(**ORDER, folder=str(folder), settings={"prompt": "bug mermaid"})
     error = worker.hear_until("error")
-    assert error["where"].startswith("ValueError < backends.py:") and "mermaid" not in json.dumps(error)
+    assert error["where"].startswith("ValueError < drafting.py:") and "mermaid" not in json.dumps(error)
     worker.leave()
 
 
