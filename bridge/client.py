@@ -15,7 +15,7 @@ from bridge.connection_file import Connection, read_connection
 from bridge.errors import UnflattenError
 from bridge.files.disk import private
 
-FAL_API = "fal_door"
+FAL_API = "fal_api"
 """What the bridge calls fal's API, in its status and in the address by which it is opened."""
 CONFLICT = 409
 PATIENCE = 5.0

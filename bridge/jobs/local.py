@@ -1,12 +1,15 @@
 """An engine in a command's own process: the same lanes, workers and store as the bridge's, for as long as it runs."""
 
 import os
+import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bridge.errors import OutOfSpace
+from bridge.files.disk import private
 from bridge.jobs.engine import Engine
 from bridge.jobs.files import JobFiles
 from bridge.jobs.job import State
@@ -17,6 +20,8 @@ STORE_FILE = "journal.sqlite"
 """The store of jobs, in the data folder."""
 OWNER = "command"
 """The first word of a command's name in the store; its process id and start follow."""
+FORGOTTEN_AFTER = 30 * 86_400.0
+"""Seconds after which no service has anything of a command's picture any more, by far."""
 
 
 @asynccontextmanager
@@ -44,6 +49,8 @@ def _open_store(data: Path) -> Store:
     """The bridge's own store, with what commands left there that were killed: no longer theirs, but not forgotten."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # made private here: SQLite gives a new file the usual mode, and its companions this one's
+        os.close(private(str(data / STORE_FILE), os.O_CREAT | os.O_RDWR))
         store = Store(data / STORE_FILE)
     except OSError as problem:
         raise OutOfSpace(
@@ -55,6 +62,11 @@ def _open_store(data: Path) -> Store:
             for job in store.unfinished(owner):
                 job.state, job.ended = State.INTERRUPTED, job.created
                 store.save(job)
+    long_ago = time.time() - FORGOTTEN_AFTER
+    for job_id in store.overdue(ended_before=long_ago, now=0, most_bytes=sys.maxsize):
+        job = store.get(job_id)
+        if job is not None and job.owner.split()[0] == OWNER:
+            store.forget(job_id)
     return store
 
 

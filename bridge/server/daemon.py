@@ -203,7 +203,7 @@ class _Daemon:
 
     async def _open_fal_api(self, fal_api: FalAPI, fal: FalOptions) -> None:
         try:
-            opened = await fal_api.open(port=fal.port, backend=fal.backend)
+            opened = await fal_api.open(port=fal.port, backend=fal.backend, options=fal.options)
         except UnflattenError as error:  # whoever asked for it has no use for a bridge without it
             _say(f"{error.message} {error.hint}")
             log.error("fal's API could not be opened: %s", error.code)

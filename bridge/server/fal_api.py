@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,13 @@ class FalAPI:
         self._server: FalServer | None = None
         self._asked = False
 
-    async def open(self, *, port: int = 0, backend: str | None = None) -> dict[str, Any]:
+    async def open(
+        self, *, port: int = 0, backend: str | None = None, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Open the API, where it is closed; its description. Raises UnflattenError.
 
-        port: 0 for any. An open one stays as it is; it is an error to ask for another port or backend then.
+        port: 0 for any. options: the backend's own. An open one stays as it is; it is an error to ask for another port,
+        backend or other options then.
         """
         from bridge.server.fal.server import Host, start_fal_server
 
@@ -38,8 +42,8 @@ class FalAPI:
         async with self._opening:
             if self._server is None:
                 host = Host(self._data, self._engine, self._keep_days, self._grace)
-                self._server = await start_fal_server(host, port=port, backend=backend)
-            elif port not in (0, self._server.port) or (backend is not None and backend != self._server.backend):
+                self._server = await start_fal_server(host, port=port, backend=backend, options=options or {})
+            elif port not in (0, self._server.port) or not self._server.splits_with(backend, options):
                 raise UnflattenError(
                     f"fal's API is open already, on port {self._server.port} with {_named(self._server.backend)}.",
                     "Run “unflatten stop” first.",

@@ -5,6 +5,7 @@ import logging
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,15 @@ class Host:
 
 
 class FalServer:
-    """The API, open."""
+    """The API, open. backend: who splits, with its own `options`."""
 
-    def __init__(self, host: Host, listener: socket.socket, key: Key, backend: str | None) -> None:
+    def __init__(
+        self, host: Host, listener: socket.socket, key: Key, backend: str | None, options: Mapping[str, Any]
+    ) -> None:
         self.port: int = listener.getsockname()[1]
         self.key = key
         self.backend = backend
+        self._options = dict(options)
         self._host = host
         self._certificates = Certificates(host.data / FOLDER)
         self._certificates.renew()
@@ -70,7 +74,9 @@ class FalServer:
         self._files = Files(host.data / UPLOADS, find, life=max(host.keep_days * DAY, LEAST_LIFE))
         local = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         pictures = Pictures(engine.files, engine.workers, self._files, local)
-        self._requests = Requests(engine, self._records, self._files, pictures, backend=backend, grace=host.grace)
+        self._requests = Requests(
+            engine, self._records, self._files, pictures, backend=backend, options=options, grace=host.grace
+        )
         keys = Keys(key.value)
         app = make_fal_app(self._requests, engine.files, self._files, keys)
 
@@ -80,6 +86,10 @@ class FalServer:
         self._listener = Listener(listener, enter, self._context)
         self._requests.resume()
         self._housekeeping = asyncio.create_task(self._keep_house())
+
+    def splits_with(self, backend: str | None, options: Mapping[str, Any] | None) -> bool:
+        """Whether that is so; None asks for nothing in particular."""
+        return backend in (None, self.backend) and (not options or dict(options) == self._options)
 
     def described(self) -> dict[str, Any]:
         """What the command line needs to know."""
@@ -122,14 +132,14 @@ class FalServer:
                 log.exception("fal's API could not keep house")
 
 
-async def start_fal_server(host: Host, *, port: int, backend: str | None) -> FalServer:
+async def start_fal_server(host: Host, *, port: int, backend: str | None, options: Mapping[str, Any]) -> FalServer:
     """Open the API on `port` of this computer's own address (0: any). Raises UnflattenError where it can't be."""
-    if backend is not None:
-        choose(backend).check()
+    if backend is not None or options:
+        choose(backend, options).check()
     key = await find_key()
     listener = _listen(port)
     try:
-        server = FalServer(host, listener, key, backend)
+        server = FalServer(host, listener, key, backend, options)
     except OSError as error:
         listener.close()
         raise UnflattenError(
