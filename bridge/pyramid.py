@@ -91,7 +91,7 @@ def with_prior(weight: float) -> Mix:
     """The mix in which the value above counts as much as a pixel of `weight`: it decides only where little is known."""
 
     def mix(level: Level, above: Floats) -> Floats:
-        return (level.weighted + weight * above) / (level.weights[..., None] + weight)
+        return _float32((level.weighted + weight * above) / (level.weights[..., None] + weight))
 
     return mix
 

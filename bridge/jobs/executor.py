@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from bridge.backends.base import CPU, Placement, Progress, RemoteBackend, RemoteError
 from bridge.backends.choice import Choice, choose
-from bridge.errors import BackendUnavailable, UnflattenError
+from bridge.errors import UnflattenError
 from bridge.jobs import drafts, reuse
 from bridge.jobs.errors import LayersGone
 from bridge.jobs.files import JobFiles
@@ -151,8 +151,9 @@ class Executor:
                 live, backend, options, model, place, self._store, self._files, self._workers, self._packing
             )
             fetched = await remote.draft()
-        except (BackendUnavailable, RemoteError):
-            self._connections.renew()
+        except RemoteError as error:
+            if error.kind == "service" and not error.retryable:  # it may lie in the key, which the user mends
+                self._connections.renew()
             raise
         live.progressed(Progress("Making the layers exact", 0, 1))
         await asyncio.to_thread(drafts.write_fetched, self._files.folder(live.id), fetched)

@@ -54,7 +54,7 @@ class Connections:
             return self._models[key]
 
     def renew(self) -> None:
-        """The next job connects anew: what went wrong may lie in the key, which the user mends."""
+        """The next job connects anew."""
         self._stale += self._models.values()
         self._models.clear()
 

@@ -62,7 +62,7 @@ def make_app(
         return JSONResponse({"message": "The bridge is stopping."}, status_code=202)
 
     async def open_fal_api(request: Request) -> Response:
-        """GET: whether fal's API is open, and its key. POST {port?, backend?, options?}: open it."""
+        """GET: whether fal's API is open, and its key. POST {port?, backend?}: open it."""
         try:
             if request.method == "POST":
                 await fal_api.open(**_fal_options(await request.body()))
@@ -87,14 +87,14 @@ def make_app(
 
 
 def _fal_options(body: bytes) -> dict[str, Any]:
-    """The port, and the backend with its own options, that are wished for. Raises UnflattenError."""
+    """The port, the backend and its options that are wished for. Raises UnflattenError."""
     try:
         asked = json.loads(body or b"{}")
         port, backend, options = asked.get("port") or 0, asked.get("backend"), asked.get("options") or {}
     except (ValueError, AttributeError):
         port, backend, options = None, None, None
-    well = isinstance(backend, str | None) and type(options) is dict
-    if type(port) is not int or not 0 <= port <= MOST_PORT or not well:
+    readable = (backend is None or isinstance(backend, str)) and isinstance(options, dict)
+    if type(port) is not int or not 0 <= port <= MOST_PORT or not readable:
         raise UnflattenError("The options of fal's API cannot be read.", "Use “unflatten serve --fal”.", code="fal_api")
     return {"port": port, "backend": backend, "options": options}
 

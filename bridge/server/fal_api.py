@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +28,12 @@ class FalAPI:
         self._asked = False
 
     async def open(
-        self, *, port: int = 0, backend: str | None = None, options: Mapping[str, Any] | None = None
+        self, *, port: int = 0, backend: str | None = None, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Open the API, where it is closed; its description. Raises UnflattenError.
 
-        port: 0 for any. options: the backend's own. An open one stays as it is; it is an error to ask for another port,
-        backend or other options then.
+        port: 0 for any. options: the backend's own, for every request. An open one stays as it is; it is an error to
+        ask for another port or backend then.
         """
         from bridge.server.fal.server import Host, start_fal_server
 
@@ -43,7 +42,7 @@ class FalAPI:
             if self._server is None:
                 host = Host(self._data, self._engine, self._keep_days, self._grace)
                 self._server = await start_fal_server(host, port=port, backend=backend, options=options or {})
-            elif port not in (0, self._server.port) or not self._server.splits_with(backend, options):
+            elif port not in (0, self._server.port) or (backend is not None and backend != self._server.backend):
                 raise UnflattenError(
                     f"fal's API is open already, on port {self._server.port} with {_named(self._server.backend)}.",
                     "Run “unflatten stop” first.",

@@ -231,10 +231,10 @@ WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
     "unsupported_image_format": ({"image_url": data_uri(b"8BPS\0\1")}, 422, "unsupported_image_format"),
     "file_download_error": ({"image_url": "https://127.0.0.1/a.png"}, 422, "file_download_error"),
     "file_download_error, http": ({"image_url": "http://example.com/a.png"}, 422, "file_download_error"),
-    "content_policy_violation": ({"prompt": "refuse content_policy_violation"}, 422, "content_policy_violation"),
-    "no_media_generated": ({"prompt": "refuse nothing_found"}, 422, "no_media_generated"),
+    "content_policy_violation": ({"prompt": "refuse content"}, 422, "content_policy_violation"),
+    "no_media_generated": ({"prompt": "refuse no_layers"}, 422, "no_media_generated"),
     "downstream_service_unavailable": (
-        {"prompt": "refuse backend_unavailable"},
+        {"prompt": "refuse service"},
         500,
         "downstream_service_unavailable",
     ),

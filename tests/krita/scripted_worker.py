@@ -2,7 +2,7 @@
 
 The file `script.json` in the bridge's folder: {"seconds": how long it takes, "objects": how many pieces it cuts out,
 "whole": whether each reaches from edge to edge, "stack": a file of numpy's with layers to hand over instead, back to
-front, as a model would: of any size, colours a little off}.
+front, as a model would: of any size, colours a little off}. What the last job asked for is written to `asked.json`.
 """
 
 import json
@@ -13,14 +13,24 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from bridge.backends import registry
-from bridge.backends.base import Capabilities, DraftLayer, Estimate, JobContext, Model, NoOptions, Placement, Progress
+from bridge.backends.base import Capabilities, DraftLayer, Estimate, JobContext, Model, Placement, Progress
 from bridge.connection_file import data_dir
 from bridge.picture import Layer, Picture
 from bridge.settings import Settings
 
 SCRIPT = "script.json"
+ASKED = "asked.json"
+
+
+class Options(BaseModel):
+    """An option of its own, which changes nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pace: int = 0
 
 
 class Scripted:
@@ -28,19 +38,28 @@ class Scripted:
 
     name = "builtin"
     placement = Placement("cpu")
-    Options = NoOptions
+    Options = Options
     credential = None
 
-    def capabilities(self, options: NoOptions) -> Capabilities:
+    def capabilities(self, options: Options) -> Capabilities:
         return Capabilities(title="Scripted")
 
     def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
         return Estimate(seconds=_script()["seconds"])
 
-    def open(self, options: NoOptions) -> AbstractContextManager[Model]:
-        return nullcontext(self)
+    def open(self, options: Options) -> AbstractContextManager[Model]:
+        return nullcontext(ScriptedModel(options))
+
+
+class ScriptedModel:
+    """What draws the draft in a worker."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
 
     def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
+        asked = {"settings": settings.model_dump(), "options": self._options.model_dump()}
+        (data_dir() / ASKED).write_text(json.dumps(asked))
         script = _script()
         steps = max(1, round(script["seconds"] / 0.05))
         for step in range(steps):

@@ -16,6 +16,7 @@ PRICE = 0.05
 VARIABLE = "UNFLATTEN_FAL_URL"
 CREDENTIAL = Credential("fal", "FAL_KEY", "Get one at fal.ai › Dashboard › Keys, then run “unflatten key set fal”.")
 
+CLOCK = "Seconds that a picture may take at fal, from 5 to 86400: 600, for example."
 BaseURL = Annotated[str, AfterValidator(lambda url: check_base_url(url) if url else "")]
 
 
@@ -30,9 +31,7 @@ class Options(BaseModel):
     queue_url: BaseURL = computer_wide("", description="The address that stands for queue.fal.run.")
     rest_url: BaseURL = computer_wide("", description="The address that stands for rest.fal.ai.")
     platform_url: BaseURL = computer_wide("", description="The address that stands for api.fal.ai/v1.")
-    wall_clock: float = Field(
-        600.0, ge=5, le=86_400, description="Seconds that a picture may take at fal, from 5 to 86400: 600, for example."
-    )
+    wall_clock: Annotated[float, Field(ge=5, le=86_400, description=CLOCK)] = 600.0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -92,7 +91,7 @@ class Listing:
 class Requests:
     """The API's requests.
 
-    backend: who splits, with its own `options`; grace: seconds that a request whose client is gone goes on for.
+    backend: who splits, with these of its own options; grace: seconds that a request whose client is gone goes on for.
     """
 
     def __init__(
@@ -103,11 +102,11 @@ class Requests:
         pictures: Pictures,
         *,
         backend: str | None,
-        options: Mapping[str, Any],
+        options: dict[str, Any],
         grace: float,
     ) -> None:
         self.backend = backend
-        self._options = dict(options)
+        self._options = options
         self._engine = engine
         self._records = records
         self._files = files
@@ -134,7 +133,7 @@ class Requests:
             if attended:
                 raise
             return self._record_failure(submission, error)
-        same_as = fingerprint(submission, submission.input, picture.digest, self.backend, self._options)
+        same_as = fingerprint(submission, submission.input, picture.digest, self.backend)
         async with self._taking:
             met = self._equal(same_as)
             if met is not None:
@@ -143,15 +142,14 @@ class Requests:
             record = self._record(submission)
             record.url = picture.url
             self._engine.check_open(record.id)
-            chosen = choose(self.backend, self._options).check()
             request = JobRequest(
                 record.id,
                 CLIENT,
                 Awaited(),
                 LayerImages(submission.input.output_format, check=submission.input.enable_safety_checker),
-                chosen.name,
+                choose(self.backend, self._options).check().name,
                 settings_of(submission.input),
-                chosen.own,
+                self._options,
                 batch=submission.batch,
                 unattended=not attended,
                 rerun=submission.retry,

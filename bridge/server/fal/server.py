@@ -5,7 +5,6 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,15 +51,14 @@ class Host:
 
 
 class FalServer:
-    """The API, open. backend: who splits, with its own `options`."""
+    """The API, open."""
 
     def __init__(
-        self, host: Host, listener: socket.socket, key: Key, backend: str | None, options: Mapping[str, Any]
+        self, host: Host, listener: socket.socket, key: Key, backend: str | None, options: dict[str, Any]
     ) -> None:
         self.port: int = listener.getsockname()[1]
         self.key = key
         self.backend = backend
-        self._options = dict(options)
         self._host = host
         self._certificates = Certificates(host.data / FOLDER)
         self._certificates.renew()
@@ -86,10 +84,6 @@ class FalServer:
         self._listener = Listener(listener, enter, self._context)
         self._requests.resume()
         self._housekeeping = asyncio.create_task(self._keep_house())
-
-    def splits_with(self, backend: str | None, options: Mapping[str, Any] | None) -> bool:
-        """Whether that is so; None asks for nothing in particular."""
-        return backend in (None, self.backend) and (not options or dict(options) == self._options)
 
     def described(self) -> dict[str, Any]:
         """What the command line needs to know."""
@@ -132,7 +126,7 @@ class FalServer:
                 log.exception("fal's API could not keep house")
 
 
-async def start_fal_server(host: Host, *, port: int, backend: str | None, options: Mapping[str, Any]) -> FalServer:
+async def start_fal_server(host: Host, *, port: int, backend: str | None, options: dict[str, Any]) -> FalServer:
     """Open the API on `port` of this computer's own address (0: any). Raises UnflattenError where it can't be."""
     if backend is not None or options:
         choose(backend, options).check()

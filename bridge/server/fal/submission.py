@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,20 +120,12 @@ def settings_of(given: QwenImageLayeredInput) -> Settings:
     )
 
 
-def fingerprint(
-    submission: Submission,
-    given: QwenImageLayeredInput,
-    picture: str,
-    backend: str | None,
-    options: Mapping[str, Any],
-) -> str:
+def fingerprint(submission: Submission, given: QwenImageLayeredInput, picture: str, backend: str | None) -> str:
     """What equal requests have in common: all that is asked of the layers, and how they may be kept.
 
     picture: its file's sha256, or its address where it is elsewhere.
     """
     same = {**given.model_dump(exclude={"image_url"}), "picture": picture, "backend": backend}
-    if options:
-        same["options"] = dict(options)
     kept = {"keep_io": submission.keep_io, "keep_for": submission.keep_for}
     return hashlib.sha256(json.dumps({**same, **kept}, sort_keys=True).encode()).hexdigest()
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -109,9 +110,24 @@ INSERT INTO job VALUES ('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 'running', 1, NULL, 
 INSERT INTO job VALUES ('cccccccccccccccccccccccccccccccc', 'done', 1, 2, 0, NULL, '{}', 'BGRA', 4, 3, 1, NULL,
     '[["Background", "background", [0, 0, 4, 3]]]', '{"seed": 3}', NULL, 'RGBA', 'U8', 0, 0, '', 1, NULL);
 INSERT INTO job VALUES ('bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb', 'failed', 1, 2, 0, NULL, '{}', 'RGBA', 4, 3, 1, NULL,
-    NULL, NULL, '["odd", "Broken.", "Mend it.", true]', 'RGBA', 'U8', 0, 0, '', 0, '{"unattended": true, "expires": 7.5}');
+    NULL, NULL, '["odd", "Broken.", "Mend it.", true]', 'RGBA', 'U8', 0, 0, '', 0,
+    '{"unattended": true, "expires": 7.5}');
 PRAGMA user_version = 2;
 """
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_its_files_are_the_users_alone(store: Store, tmp_path: Path) -> None:
+    store.add(job())
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("journal.sqlite*")} == {0o600}
+    assert len(list(tmp_path.iterdir())) == 3, "the table, what was just written, and their index"
+
+
+def test_a_table_in_memory_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store(None)
+    store.add(job())
+    assert store.ids() == {job().id} and list(tmp_path.iterdir()) == []
 
 
 def test_a_job_is_added_once(store: Store) -> None:

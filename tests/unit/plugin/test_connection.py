@@ -133,7 +133,7 @@ def test_a_token_of_yesterday_is_refused_in_a_sentence(bridge: Any) -> None:
     bridge.script()
     *_, _ = Asking(bridge, 300, 200).events()
     with pytest.raises(Refused):
-        Wire(bridge.card().port, "0" * 64, lambda: False)
+        Wire(bridge.connection().port, "0" * 64, lambda: False)
 
 
 def test_a_stopped_connection_leaves_no_thread(bridge: Any) -> None:

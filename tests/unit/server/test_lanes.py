@@ -89,11 +89,18 @@ def test_a_job_that_takes_too_long_elsewhere_is_called_off(bridge: Bridge, clien
     assert len(notes(bridge.data, "called off")) == 1
 
 
-def test_what_failed_elsewhere_is_sent_anew_over_a_new_connection(bridge: Bridge, client: Client) -> None:
+def test_what_failed_elsewhere_is_sent_anew(bridge: Bridge, client: Client) -> None:
     error = client.split(PICTURE, prompt="broken", **elsewhere(0)).messages[-1]
     assert (error["code"], error["kind"], error["retryable"]) == ("service_failed", "service", True)
     assert client.split(PICTURE, prompt="broken", **elsewhere(0)).messages[-1]["code"] == "service_failed"
-    assert len(notes(bridge.data, "ordered")) == len(notes(bridge.data, "connected")) == 2
+    assert len(notes(bridge.data, "ordered")) == 2 and len(notes(bridge.data, "connected")) == 1
+
+
+def test_a_service_that_refuses_for_good_is_connected_to_anew(bridge: Bridge, client: Client) -> None:
+    """It may lie in the key, which the user mends meanwhile."""
+    for _ in range(2):
+        assert client.split(PICTURE, prompt="no key", **elsewhere(0)).messages[-1]["code"] == "service_key"
+    assert len(notes(bridge.data, "connected")) == 2
 
 
 def test_jobs_that_go_well_share_a_connection(bridge: Bridge, client: Client) -> None:

@@ -153,6 +153,8 @@ class Service:
             raise NothingHeld()
         if settings.prompt == "broken":
             raise RemoteError("The service broke.", "Try again.", code="service_failed", retryable=True)
+        if settings.prompt == "no key":
+            raise RemoteError("The service does not accept the key.", "Set another.", code="service_key")
         yield Paced("Waiting elsewhere", 0, 1, "queued" if self._at_work.locked() else "started")
         async with self._at_work:
             yield Paced("Splitting elsewhere", 0, 1, "started")

@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 from PIL import Image
 
 from bridge.backends.base import DraftLayer, JobContext, Progress
-from bridge.errors import UnflattenError
+from bridge.errors import Kind, UnflattenError
 from bridge.picture import Layer, Picture
 from bridge.settings import Settings
 from tests.unit.trial.backends import TrialOptions, note
@@ -23,8 +24,9 @@ class Bands:
     """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
 
     The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse CODE`, `nothing`, `note`: its settings
-    and options go into a file.
+    `die 9` ends its process by that signal (`die 9 wide`: for a picture that is wider than high), `memory`, `bug`,
+    `print`, `refuse KIND` raises an error of that kind, `nothing`, `note`: its settings and options go into a file, as
+    which process began does.
     """
 
     def __init__(self, options: TrialOptions) -> None:
@@ -52,7 +54,8 @@ class Bands:
             case "bug":
                 raise ValueError(settings.prompt)
             case "refuse":
-                raise UnflattenError("The splitter refuses this picture.", "Try another.", code=argument)
+                hint, kind = "Try another.", cast(Kind, argument)
+                raise UnflattenError("The splitter refuses this picture.", hint, code="refused", kind=kind)
             case "print":
                 print(settings.prompt, flush=True)
                 print(settings.prompt, file=sys.stderr, flush=True)

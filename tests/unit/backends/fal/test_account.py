@@ -28,9 +28,13 @@ def test_nothing_is_sent_without_the_users_leave(service: Service) -> None:
     assert service.fal.calls == []
 
 
+def no_key(credential: Credential) -> None:
+    """A keyring that holds none."""
+
+
 def test_without_a_key_it_says_how_to_get_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAL_KEY")
-    monkeypatch.setattr("bridge.keys.find", lambda credential: None)
+    monkeypatch.setattr("bridge.keys.find", no_key)
     failure = draft().failure
     assert failure.code == "backend_unavailable" and "unflatten key set fal" in failure.hint
     assert service.fal.calls == []

@@ -135,7 +135,7 @@ def test_while_fals_queue_is_being_connected_to_nothing_is_written_down(fal: Fal
 @pytest.fixture
 def slowly(fal: Fal, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Makes fal answer a request only so many seconds after it has taken it."""
-    submit = fal._submit
+    submit = fal.submit
 
     def set_to(seconds: float) -> None:
         async def slow(request: Any) -> Any:
@@ -143,7 +143,7 @@ def slowly(fal: Fal, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]
             await asyncio.sleep(seconds)
             return answer
 
-        monkeypatch.setattr(fal, "_submit", slow)
+        monkeypatch.setattr(fal, "submit", slow)
 
     return set_to
 
@@ -179,7 +179,7 @@ def test_a_refusal_that_comes_after_the_cancel_leaves_nothing_to_be_looked_up(
         await asyncio.sleep(0.5)
         return Reply(422, {"detail": []}).response()
 
-    monkeypatch.setattr(fal, "_submit", refuse)
+    monkeypatch.setattr(fal, "submit", refuse)
     drafted = draft(cancel_when=asked.is_set)
     assert drafted.fate == Fate.NOT_SENT and drafted.handles[-1] == {}
 

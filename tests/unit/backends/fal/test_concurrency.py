@@ -46,7 +46,7 @@ def test_of_two_equal_jobs_beside_each_other_none_takes_the_others_request_for_i
         while not fal.orders:
             await asyncio.sleep(0.01)
         fal.script["submit"] = [Reply(502, b"<html>")]
-        drafted = await asyncio.gather(first, drive(model=model))
+        drafted = [*await asyncio.gather(first, drive(model=model))]
         await model.close()
         return drafted
 

@@ -79,14 +79,14 @@ def test_a_place_that_takes_a_picture_once_is_not_asked_to_take_it_again(line: I
     """The first answer is lost, the second says that nothing more is taken there: another place is asked for."""
     line.choose = Chosen("put", "reset after")
     taken: list[str] = []
-    put = fal._put
+    put = fal.put
 
     async def once(request: Request) -> Response:
         name = request.path_params["name"]
         taken.append(name)
         return await put(request) if taken.count(name) == 1 else Response(status_code=404)
 
-    fal._put = once  # type: ignore[method-assign]
+    fal.put = once  # type: ignore[method-assign]
     drafted = run(line, fal)
     assert drafted.error is None and not drafted.overtime
     assert len(taken) == 3 and len(set(taken)) == 2
@@ -94,7 +94,7 @@ def test_a_place_that_takes_a_picture_once_is_not_asked_to_take_it_again(line: I
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_that_stays_ends_in_a_clear_error(line: Injector, fal: Fal, kind: Kind) -> None:
-    line.choose = lambda call: kind if call == "media" else None
+    line.choose = Chosen("media", kind, times=10_000)
     drafted = run(line, fal)
     if kind in ("drip", "length too long"):  # slow, but whole; or whole, and only said to be more
         return
@@ -111,7 +111,11 @@ def test_the_queue_without_a_stream_on_a_bad_line(line: Injector, fal: Fal) -> N
 def test_storms(line: Injector, fal: Fal) -> None:
     """Each call may meet any fault: whatever comes of the jobs, each ends clearly, and none is ordered twice."""
     dice = random.Random(11)
-    line.choose = lambda call: dice.choice(KINDS) if dice.random() < 0.15 else None
+
+    def any_fault(call: Call) -> Kind | None:
+        return dice.choice(KINDS) if dice.random() < 0.15 else None
+
+    line.choose = any_fault
     ended = [run(line, fal, seed=seed) for seed in range(1, 13)]
     assert sum(bool(each.layers) for each in ended) >= 6, [each.error and each.error.code for each in ended]
     assert len(line.met) > 12

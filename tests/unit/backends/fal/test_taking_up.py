@@ -112,7 +112,8 @@ def test_a_request_that_another_job_has_is_not_taken_for_ours(fal: Fal, hurried:
 
 def test_two_that_may_be_ours_are_one_too_many(fal: Fal, hurried: None) -> None:
     intent = at_the_very_moment(fal, taken=False)
-    ordered(fal, 77), ordered(fal, 77)
+    ordered(fal, 77)
+    ordered(fal, 77)
     assert taken_up(intent).failure.code == "unknown_fate"
 
 
