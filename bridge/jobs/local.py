@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bridge.errors import OutOfSpace
-from bridge.files.disk import private
 from bridge.jobs.engine import Engine
 from bridge.jobs.files import JobFiles
 from bridge.jobs.job import State
@@ -49,8 +48,6 @@ def _open_store(data: Path) -> Store:
     """The bridge's own store, with what commands left there that were killed: no longer theirs, but not forgotten."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # made private here: SQLite gives a new file the usual mode, and its companions this one's
-        os.close(private(str(data / STORE_FILE), os.O_CREAT | os.O_RDWR))
         store = Store(data / STORE_FILE)
     except OSError as problem:
         raise OutOfSpace(
