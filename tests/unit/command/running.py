@@ -85,6 +85,10 @@ class Here:
     home: Path
     output: pytest.CaptureFixture[str]
 
+    @property
+    def data(self) -> Path:
+        return self.home / ".local" / "share" / "unflatten"
+
     def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         words = ["unflatten", *map(str, arguments)]
         before, sys.argv = sys.argv, words

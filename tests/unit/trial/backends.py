@@ -118,7 +118,10 @@ class Elsewhere:
     def pack(self, picture: "Picture", settings: Settings) -> bytes:
         from tests.unit.trial.drafting import as_png
 
-        return as_png(picture.view)
+        note("packing", "begun")
+        packed = as_png(picture.view)
+        note("packing", "done")
+        return packed
 
     def unpack(self, fetched: Fetched, settings: Settings, job: JobContext) -> list[DraftLayer]:
         from tests.unit.trial.drafting import unpacked

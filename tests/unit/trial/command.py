@@ -1,5 +1,6 @@
 """The real command line with the trial backends registered beside the real ones, and workers that know them too."""
 
+import sys
 from functools import partial
 
 from bridge.command import run
@@ -9,6 +10,10 @@ from tests.unit.trial.bridge import WORKER
 
 register()
 run.open_engine = partial(open_engine, command=WORKER)
+if "serve" in sys.argv:
+    from bridge.server import daemon
+
+    daemon.serve = partial(daemon.serve, worker=WORKER)
 
 if __name__ == "__main__":
     from bridge.cli import main
