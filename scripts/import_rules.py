@@ -11,29 +11,12 @@ ROOT = Path(__file__).parents[1]
 BRIDGE_FILES = sorted((ROOT / "bridge").rglob("*.py"))
 PLUGIN_FILES = sorted(path for path in (ROOT / "plugin").rglob("*.py") if "vendor" not in path.parts)
 
-COMMAND_LINE = {"cli", "command", "doctor"}
-SEAM = {"backends.base", "backends.choice", "backends.preferences", "backends.registry"}
-"""What of the backends others know: none of it belongs to one backend."""
-_COMMAND_LINE_KNOWS = {
-    *COMMAND_LINE,
-    *{
-        "jobs",
-        "settings",
-        "errors",
-        "protocol",
-        "connection_file",
-        "manifest",
-        "files",
-        "picture",
-        "limits",
-        "decompose",
-        *SEAM,
-    },
-    *{"server.daemon", "krita", "weights", "preferences", "keys", "__init__"},
-}
-_REMOTE = {"preferences", "keys", "urls", "downloads", "__init__"}
+EVERYONE = {"errors", "files.disk"}
+"""Leaves that every part may import."""
+_BACKENDS = {"backends.base", "backends.registry", "backends.choice"}
+"""What of the backends is known outside them."""
 
-# part of bridge → the parts of bridge that it may import, besides itself
+# part of bridge → the parts of bridge that it may import, besides itself and those that everyone may
 MAY_KNOW: dict[str, set[str]] = {
     "__init__": set(),
     "picture": set(),
@@ -44,39 +27,44 @@ MAY_KNOW: dict[str, set[str]] = {
     "connection_file": {"atomic_text"},
     "manifest": {"atomic_text"},
     "krita": set(),
-    "limits": {"errors"},
-    "weights": {"errors"},
-    "urls": {"errors"},
-    "downloads": {"errors", "urls"},
-    "preferences": {"errors", "connection_file", "urls", *SEAM},
-    "keys": {"errors", *SEAM},
-    "finish": {"picture", "errors", "pyramid"},
+    "limits": set(),
+    "weights": set(),
+    "urls": set(),
+    "downloads": {"urls"},
+    "keys": {"backends.base", "backends.registry"},
+    "finish": {"picture", "pyramid"},
     "inference": set(),
     "pyramid": set(),
     "backends": {
-        *{"picture", "settings", "errors", "weights", "reading", "inference", "pyramid", *_REMOTE},
-        *{"atomic_text", "connection_file"},  # preferences live in a file
+        *{"picture", "settings", "weights", "reading", "inference", "pyramid", "keys", "urls", "downloads", "__init__"},
+        *{"connection_file", "atomic_text"},  # the preferences, for each backend's options too
     },
     "reading": set(),
-    "decompose": {"backends.base", "finish", "reading", "picture", "settings", "errors", "limits"},
-    "files": {"picture", "errors", "limits"},
-    "safety": {"errors", "inference"},
+    "decompose": {"backends.base", "finish", "reading", "picture", "settings", "limits"},
+    "files": {"picture", "limits"},
+    "safety": {"inference"},
     "jobs": {
-        *{"decompose", *SEAM, "picture", "settings", "errors", "limits", "protocol", "__init__"},
-        *{"preferences"},
-        *{"files", "safety"},  # image files in and out, for doors whose clients send and want those
+        *{"decompose", "picture", "settings", "limits", "protocol", "__init__"},
+        *_BACKENDS,
+        *{"files", "safety"},  # image files in and out
     },
+    "client": {"connection_file", "__init__"},
     "server": {
-        *{"jobs", "settings", "errors", "protocol", "connection_file", "limits", "urls", "downloads", "__init__"},
-        *{*SEAM, "files.disk"},
+        *{"jobs", "settings", "protocol", "connection_file", "limits", "urls", "downloads", "__init__"},
+        *_BACKENDS,
     },
-    **dict.fromkeys(COMMAND_LINE, _COMMAND_LINE_KNOWS),
+    "command": {
+        *{"client", "connection_file", "manifest", "jobs", "settings", "files", "krita", "weights", "__init__"},
+        *_BACKENDS,
+    },
+    "cli": {"command", "client", "connection_file", "files", "keys", "backends", "server.daemon", "__init__"},
 }
 KRITA_AND_QT = {"krita", "pykrita", "PyQt5", "PyQt6"}
 SHARED_WITH_THE_PLUGIN = {Path(name).stem for name in SHARED}
 BESIDE_THE_PLUGIN = {*SHARED_WITH_THE_PLUGIN, "websockets"}
 SHARED_FILES = [ROOT / "bridge" / name for name in SHARED]
-NAME_NO_BACKEND = {"server", "command", "cli", "doctor"}
+EVERYONES_FILES = [ROOT / "bridge" / f"{name.replace('.', '/')}.py" for name in sorted(EVERYONE)]
+NAME_NO_BACKEND = {"server", "command", "client", "cli"}
 BACKENDS = {
     path.stem for path in (ROOT / "bridge" / "backends").iterdir() if path.is_dir() and (path / "__init__.py").is_file()
 }
@@ -88,6 +76,7 @@ def all_problems() -> list[str]:
     return [
         *rules_left_out(),
         *(problem for path in BRIDGE_FILES for problem in in_bridge(path, texts[path])),
+        *(problem for path in EVERYONES_FILES for problem in in_what_everyone_may_import(path, texts[path])),
         *(problem for path in BRIDGE_FILES for problem in backends_named(path, texts[path])),
         *(problem for path in PLUGIN_FILES for problem in in_plugin(path, texts[path])),
         *(problem for path in SHARED_FILES for problem in in_shared(path, texts[path])),
@@ -103,10 +92,17 @@ def in_bridge(path: Path, source: str) -> Iterator[str]:
         theirs = name.removeprefix("bridge.") if name != "bridge" else "__init__"
         if theirs.startswith("__"):
             theirs = "__init__"
-        known = within(theirs, part) or any(within(theirs, each) for each in MAY_KNOW.get(part, ()))
+        known = any(within(theirs, each) for each in {part, *EVERYONE, *MAY_KNOW.get(part, ())})
         others = any(within(theirs, f"backends.{backend}") for backend in BACKENDS - set(path.parts))
         if not known or others:
             yield f"{path.relative_to(ROOT)} must not know bridge.{theirs}"
+
+
+def in_what_everyone_may_import(path: Path, source: str) -> Iterator[str]:
+    """What a file that every part may import knows beyond the errors."""
+    for name in imported(source, package_of(path, ROOT)):
+        if within(name, "bridge") and (not within(name, "bridge.errors") or path.stem == "errors"):
+            yield f"{path.relative_to(ROOT)} must not know {name}: everyone may import it"
 
 
 def rules_left_out() -> Iterator[str]:

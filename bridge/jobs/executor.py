@@ -48,6 +48,11 @@ class Executor:
     async def close(self) -> None:
         await self._connections.close()
 
+    async def connect(self, chosen: Choice) -> None:
+        """Speak with the backend's service before its first job, where it has one. Raises BackendUnavailable."""
+        if chosen.remote is not None:
+            await self._connections.model(chosen.remote, chosen.options)
+
     async def run(self, live: LiveJob, jobs: LiveJobs) -> None:
         """Until the output is whole. jobs: all that live. Raises UnflattenError where there will be none."""
         await self._wait_for_the_same(live, jobs)
@@ -60,6 +65,7 @@ class Executor:
                 self._begin(live, chosen)
                 await self._in_worker(live, chosen, "split", placement)
         else:
+            self._files.folder(live.id).mkdir(mode=0o700, exist_ok=True)  # none where the picture lies elsewhere
             async with AsyncExitStack() as unfinished:
                 if not drafts.has_draft(self._files.folder(live.id)):
                     async with self._place(live, self.scheduler.lane(placement)) as place:

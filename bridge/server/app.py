@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 from bridge import __version__, protocol
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
-from bridge.server.doorkeeper import MOST_PORT, Doorkeeper
+from bridge.server.fal_api import MOST_PORT, FalAPI
 from bridge.server.guard import Guard
 from bridge.server.session import Sessions
 
@@ -33,11 +33,11 @@ class Status(TypedDict):
     jobs: dict[str, int]
     worker: str
     memory: dict[str, int]
-    fal_door: dict[str, Any]
+    fal_api: dict[str, Any]
 
 
 def make_app(
-    engine: Engine, sessions: Sessions, doorkeeper: Doorkeeper, *, token: str, port: int, stop: Callable[[], None]
+    engine: Engine, sessions: Sessions, fal_api: FalAPI, *, token: str, port: int, stop: Callable[[], None]
 ) -> ASGIApp:
     """The whole application, guarded. `stop` begins the bridge's orderly end."""
     began = time.monotonic()
@@ -52,7 +52,7 @@ def make_app(
             "clients": len(sessions),
             "jobs": engine.counts(),
             "worker": engine.workers.state,
-            "fal_door": doorkeeper.told(),
+            "fal_api": fal_api.described(),
             "memory": await asyncio.to_thread(_memory, {"bridge": os.getpid(), **workers}),
         }
         return JSONResponse(told)
@@ -61,14 +61,14 @@ def make_app(
         stop()
         return JSONResponse({"message": "The bridge is stopping."}, status_code=202)
 
-    async def fal_door(request: Request) -> Response:
-        """GET: whether the door is open, and its key. POST {port?, backend?}: open it."""
+    async def open_fal_api(request: Request) -> Response:
+        """GET: whether fal's API is open, and its key. POST {port?, backend?}: open it."""
         try:
             if request.method == "POST":
-                await doorkeeper.open(**_door_options(await request.body()))
+                await fal_api.open(**_fal_options(await request.body()))
         except UnflattenError as error:
             return JSONResponse({"code": error.code, "message": error.message, "hint": error.hint}, status_code=409)
-        return JSONResponse({**doorkeeper.told(), "key": doorkeeper.key})
+        return JSONResponse({**fal_api.described(), "key": fal_api.key})
 
     async def session(socket: WebSocket) -> None:
         await sessions.serve(socket)
@@ -80,13 +80,13 @@ def make_app(
     routes = [
         Route("/v1/status", status),
         Route("/v1/shutdown", shut_down, methods=["POST"]),
-        Route("/v1/fal-door", fal_door, methods=["GET", "POST"]),
+        Route("/v1/fal-api", open_fal_api, methods=["GET", "POST"]),
         WebSocketRoute(protocol.PATH, session),
     ]
     return Guard(Starlette(routes=routes, exception_handlers={404: nowhere}), token=token, port=port)
 
 
-def _door_options(body: bytes) -> dict[str, Any]:
+def _fal_options(body: bytes) -> dict[str, Any]:
     """The port and the backend that are wished for. Raises UnflattenError."""
     try:
         asked = json.loads(body or b"{}")
@@ -94,7 +94,7 @@ def _door_options(body: bytes) -> dict[str, Any]:
     except (ValueError, AttributeError):
         port, backend = None, None
     if type(port) is not int or not 0 <= port <= MOST_PORT or not (backend is None or isinstance(backend, str)):
-        raise UnflattenError("The wish for the fal door cannot be read.", "Use “unflatten serve --fal”.", code="door")
+        raise UnflattenError("The options of fal's API cannot be read.", "Use “unflatten serve --fal”.", code="fal_api")
     return {"port": port, "backend": backend}
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,17 +23,18 @@ from bridge.connection_file import Connection, read_connection, remove_connectio
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.jobs.files import JobFiles
+from bridge.jobs.local import STORE_FILE
 from bridge.jobs.retention import sweep
 from bridge.jobs.store import Store
 from bridge.jobs.supervisor import WORKER_COMMAND, Workers
 from bridge.server.app import make_app
-from bridge.server.doorkeeper import Doorkeeper
-from bridge.server.fal_door.files import UPLOADS, sweep_uploads
+from bridge.server.fal_api import FalAPI
 from bridge.server.log import describe_loop_error, start_log
 from bridge.server.session import Sessions
+from bridge.server.uploads import FOLDER as UPLOADS
+from bridge.server.uploads import sweep_uploads
 
 LOCK_FILE = "bridge.lock"
-STORE_FILE = "journal.sqlite"
 LAST_WORDS_FILE = "worker.log"
 JOBS_FOLDER = "jobs"
 LONGEST_FRAME = protocol.CHUNK + 1024
@@ -60,10 +61,12 @@ class _Times:
 
 @dataclass(frozen=True)
 class FalOptions:
-    """How the fal door is to be opened at the start. port: 0 for any; backend: who splits, None for the default."""
+    """How fal's API is to be opened at the start. port: 0 for any; backend: who splits, None for the default, with
+    these of its own options."""
 
     port: int = 0
     backend: str | None = None
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def serve(
@@ -82,7 +85,7 @@ def serve(
     data: data_dir(), or where the user wants it. Returns 0 at once where another bridge already serves `data`.
     worker_idle: seconds after which an idle worker process is ended. keep_days: how long results are kept.
     grace: seconds that a job whose client is gone goes on. drain: seconds that a running job gets at the end.
-    worker: the worker's command line. fal: open the fal door too.
+    worker: the worker's command line. fal: open fal's API too.
     """
     os.umask(0o077)  # the journal and its companions hold the user's words; SQLite asks nobody for their mode
     lock = FileLock(data / LOCK_FILE)
@@ -158,7 +161,7 @@ class _Daemon:
         store, files = Store(self._data / STORE_FILE), JobFiles(self._data / JOBS_FOLDER)
         engine = Engine(store, files, workers, grace=times.grace)
         sessions = Sessions(engine)
-        doorkeeper = Doorkeeper(self._data, engine, keep_days=times.keep_days, grace=times.grace)
+        fal_api = FalAPI(self._data, engine, keep_days=times.keep_days, grace=times.grace)
         with _listen() as listener, self._signals():
             connection = Connection(
                 port=listener.getsockname()[1],
@@ -167,13 +170,13 @@ class _Daemon:
                 version=__version__,
                 started=time.time(),
             )
-            app = make_app(engine, sessions, doorkeeper, token=connection.token, port=connection.port, stop=self._stop)
+            app = make_app(engine, sessions, fal_api, token=connection.token, port=connection.port, stop=self._stop)
             server = _Server(_uvicorn_config(app))
             engine.recover()
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             background = [
                 asyncio.create_task(self._guarded(self._sweep(engine))),
-                asyncio.create_task(self._guarded(self._watch_idle(engine, sessions, doorkeeper))),
+                asyncio.create_task(self._guarded(self._watch_idle(engine, sessions, fal_api))),
             ]
             try:
                 # the listener queues whoever comes before uvicorn has taken it up, so the connection can go out now
@@ -181,14 +184,14 @@ class _Daemon:
                 log.info("bridge %s started on port %d", __version__, connection.port)
                 _say(f"The bridge is running (process {connection.pid}, port {connection.port}).")
                 if self._fal is not None:
-                    await self._open_door(doorkeeper, self._fal)
+                    await self._open_fal_api(fal_api, self._fal)
                 await self._asked_to_stop.wait()
             finally:
                 remove_connection(
                     self._data, connection
                 )  # from here on a client starts a new bridge, which waits for the lock
                 await self._wind_up(engine, sessions)
-                await doorkeeper.close()
+                await fal_api.close()
                 server.stop.set()
                 await serving
                 for task in background:
@@ -198,16 +201,16 @@ class _Daemon:
                 log.info("bridge stopped")
         return self._code
 
-    async def _open_door(self, doorkeeper: Doorkeeper, fal: FalOptions) -> None:
+    async def _open_fal_api(self, fal_api: FalAPI, fal: FalOptions) -> None:
         try:
-            told = await doorkeeper.open(port=fal.port, backend=fal.backend)
-        except UnflattenError as error:  # whoever asked for the door has no use for a bridge without it
+            opened = await fal_api.open(port=fal.port, backend=fal.backend)
+        except UnflattenError as error:  # whoever asked for it has no use for a bridge without it
             _say(f"{error.message} {error.hint}")
-            log.error("the fal door could not be opened: %s", error.code)
+            log.error("fal's API could not be opened: %s", error.code)
             self._code = 1
             self._stop()
         else:
-            _say(f"The door for fal's clients is open at {told['url']}: see “unflatten fal-env”.")
+            _say(f"fal's API is open at {opened['url']}: see “unflatten fal-env”.")
 
     async def _wind_up(self, engine: Engine, sessions: Sessions) -> None:
         await engine.drain(self._times.drain)
@@ -237,11 +240,11 @@ class _Daemon:
             while time.monotonic() - swept < SWEEP_EVERY and engine.endings.count == ended:
                 await asyncio.sleep(LOOK_EVERY)
 
-    async def _watch_idle(self, engine: Engine, sessions: Sessions, doorkeeper: Doorkeeper) -> None:
+    async def _watch_idle(self, engine: Engine, sessions: Sessions, fal_api: FalAPI) -> None:
         busy = time.monotonic()
         while time.monotonic() - busy < self._times.idle_exit:
             await asyncio.sleep(min(self._times.idle_exit / 4, 30))
-            if doorkeeper.was_used() or engine.busy or len(sessions):
+            if fal_api.was_used() or engine.busy or len(sessions):
                 busy = time.monotonic()
         log.info("idle for %.0f s", self._times.idle_exit)
         self._stop()

@@ -1,4 +1,4 @@
-"""The real clients of fal, each in its own process, before one open door; what each could do, as a table at the end."""
+"""The real clients of fal, each in its own process, before one open API; what each could do, as a table at the end."""
 
 import json
 import os
@@ -9,16 +9,16 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.clients.driving import ALL, HERE, JAVASCRIPT, Client
-from tests.unit.trial.door import Door, open_door
+from tests.unit.trial.fal_api import Api, open_api
 from tests.unit.trial.running import Starter
 
 _rows = pytest.StashKey[dict[str, dict[str, str]]]()
 
 
 @pytest.fixture(scope="session")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     starter = Starter(tmp_path_factory.mktemp("clients"))
-    yield open_door(starter)
+    yield open_api(starter)
     starter.stop_all()
 
 
@@ -50,7 +50,7 @@ def _do_without(why: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def clients(door: Door) -> Iterator[dict[str, Client]]:
+def clients(api: Api) -> Iterator[dict[str, Client]]:
     """Those that have been started."""
     started: dict[str, Client] = {}
     yield started
@@ -59,12 +59,12 @@ def clients(door: Door) -> Iterator[dict[str, Client]]:
 
 
 @pytest.fixture
-def client(request: pytest.FixtureRequest, clients: dict[str, Client], door: Door) -> Client:
+def client(request: pytest.FixtureRequest, clients: dict[str, Client], api: Api) -> Client:
     name: str = request.param
     if name in JAVASCRIPT:
         request.getfixturevalue("node")
     if name not in clients:
-        clients[name] = Client(name, door)
+        clients[name] = Client(name, api)
     return clients[name]
 
 
@@ -94,7 +94,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     rows = config.stash[_rows]
     if not rows:
         return
-    terminalreporter.section("fal's clients before the door")
+    terminalreporter.section("fal's clients before our API")
     width = max(map(len, rows)) + 2
     terminalreporter.line(" " * width + "".join(f"{name:<15}" for name in ALL))
     for row, cells in rows.items():

@@ -1,5 +1,5 @@
 // @fal-ai/client, driven over lines of JSON: {call, with} in, {value} or {error} out.
-// The argument says how it finds the door: plain (it does not know that there is one), proxy, or middleware.
+// The argument says how it finds our API: plain (it does not know that there is one), proxy, or middleware.
 
 import { createInterface } from "node:readline";
 import { openAsBlob } from "node:fs";
@@ -7,16 +7,16 @@ import { createFalClient } from "@fal-ai/client";
 
 const ENDPOINT = "fal-ai/qwen-image-layered";
 const PLACES = { "fal.run": "run", "queue.fal.run": "queue", "rest.fal.ai": "rest" };
-const DOOR = process.env.DOOR;
+const OURS = process.env.UNFLATTEN_URL;
 
 function led(request) {
   const url = new URL(request.url);
-  return Promise.resolve({ ...request, url: `${DOOR}/${PLACES[url.hostname]}${url.pathname}${url.search}` });
+  return Promise.resolve({ ...request, url: `${OURS}/${PLACES[url.hostname]}${url.pathname}${url.search}` });
 }
 
 const WAYS = {
   plain: {},
-  proxy: { proxyUrl: { url: `${DOOR}/api/fal/proxy`, when: "always" } },
+  proxy: { proxyUrl: { url: `${OURS}/api/fal/proxy`, when: "always" } },
   middleware: { requestMiddleware: led },
 };
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.command.fal_env import variables
-from tests.unit.trial.door import KEY, Door, ask
+from tests.unit.trial.fal_api import KEY, Api, ask
 
 HERE = Path(__file__).parent
 ALL = {
@@ -46,12 +46,12 @@ class Refused(Exception):
 class Client:
     """A client of fal's in its own process."""
 
-    def __init__(self, name: str, door: Door) -> None:
+    def __init__(self, name: str, api: Api) -> None:
         self.name = name
         self._process = subprocess.Popen(
             ALL[name],
             cwd=HERE,
-            env=environment(name, door),
+            env=environment(name, api),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -78,14 +78,14 @@ class Client:
         self._process.communicate(timeout=20)
 
 
-def environment(name: str, door: Door) -> dict[str, str]:
+def environment(name: str, api: Api) -> dict[str, str]:
     """What the table in the notes says that each must be told, and nothing more."""
     bare = {key: value for key, value in os.environ.items() if "proxy" not in key.lower() and "FAL" not in key}
     if name in ("py hosts", "js proxy", "js middleware"):
-        place = door.url.removeprefix("http://")
+        place = api.url.removeprefix("http://")
         hosts = {"FAL_RUN_HOST": f"{place}/run", "FAL_QUEUE_RUN_HOST": f"{place}/queue"}
-        return {**bare, **hosts, "SSL_CERT_FILE": door.told["bundle"], "FAL_KEY": KEY, "DOOR": door.url}
-    return {**bare, **variables(ask(door.bridge), bare)}
+        return {**bare, **hosts, "SSL_CERT_FILE": api.told["bundle"], "FAL_KEY": KEY, "UNFLATTEN_URL": api.url}
+    return {**bare, **variables(ask(api.bridge), bare)}
 
 
 def every_client(names: list[str] | None = None) -> pytest.MarkDecorator:

@@ -1,4 +1,4 @@
-"""What fal's own clients can do before the door: each call of each, over real sockets."""
+"""What fal's own clients can do before the api: each call of each, over real sockets."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.clients.driving import JAVASCRIPT, UPLOADING, Client, Refused, every_client
 from tests.unit.trial.client import noise
-from tests.unit.trial.door import Door, arguments, data_uri, flattened, huge, png
+from tests.unit.trial.fal_api import Api, arguments, data_uri, flattened, huge, png
 from tests.unit.trial.running import wait_for
 
 PICTURE = noise(32, 24)
@@ -76,10 +76,10 @@ def test_sync_mode(client: Client) -> None:
 
 
 @every_client()
-def test_submit_status_result(client: Client, door: Door) -> None:
+def test_submit_status_result(client: Client, api: Api) -> None:
     request = client("submit", input=arguments(prompt="slow 0.5"))
     assert client("status", request=request, logs=True)["status"] in ("IN_QUEUE", "IN_PROGRESS")
-    door.wait(request)
+    api.wait(request)
     status = client("status", request=request, logs=True)
     assert status["status"] == "COMPLETED"
     assert [line["message"] for line in status["logs"]][:2] == ["Beginning (1 of 2)", "Cutting (2 of 2)"]
@@ -120,37 +120,37 @@ def test_follow_a_request_by_its_id(client: Client) -> None:
 
 
 @every_client()
-def test_queue_position(client: Client, door: Door) -> None:
+def test_queue_position(client: Client, api: Api) -> None:
     first = client("submit", input=arguments(prompt="slow 5", seed=1))
-    door.wait(first, "IN_PROGRESS")
+    api.wait(first, "IN_PROGRESS")
     second = client("submit", input=arguments(seed=2))
     status = client("status", request=second, logs=True)
     assert status["status"] == "IN_QUEUE"
     assert status["queue_position" if client.is_javascript else "position"] == 1
     client("cancel", request=first)
-    door.wait(second)
+    api.wait(second)
 
 
 @every_client()
-def test_low_priority(client: Client, door: Door) -> None:
+def test_low_priority(client: Client, api: Api) -> None:
     first = client("submit", input=arguments(prompt="slow 5", seed=1))
-    door.wait(first, "IN_PROGRESS")
+    api.wait(first, "IN_PROGRESS")
     patient = client("submit", input=arguments(seed=2), priority="low")
     urgent = client("submit", input=arguments(seed=3), priority="normal")
-    wait_for(lambda: door.status(urgent)["queue_position"] == 1)  # once its picture is opened
-    assert door.status(patient)["queue_position"] == 2
+    wait_for(lambda: api.status(urgent)["queue_position"] == 1)  # once its picture is opened
+    assert api.status(patient)["queue_position"] == 2
     client("cancel", request=first)
-    door.wait(patient)
+    api.wait(patient)
 
 
 @every_client()
-def test_cancel(client: Client, door: Door) -> None:
+def test_cancel(client: Client, api: Api) -> None:
     running = client("submit", input=arguments(prompt="slow 20", seed=1))
-    door.wait(running, "IN_PROGRESS")
+    api.wait(running, "IN_PROGRESS")
     waiting = client("submit", input=arguments(prompt="slow 20", seed=2))
     for request in (waiting, running):
         client("cancel", request=request)
-        assert door.wait(request)["error_type"] == "client_cancelled"
+        assert api.wait(request)["error_type"] == "client_cancelled"
         with pytest.raises(Refused) as refused:
             client("result", request=request)
         assert refused.value.status == 499 and refused.value.types == ["client_cancelled"]
@@ -258,10 +258,10 @@ def test_errors_of_run(client: Client, row: str) -> None:
 
 @pytest.mark.parametrize("row", ["less_than_equal", "image_load_error", "internal_server_error"])
 @every_client()
-def test_errors_of_the_queue(client: Client, door: Door, row: str) -> None:
+def test_errors_of_the_queue(client: Client, api: Api, row: str) -> None:
     given, status, kind = WRONG[row]
     request = client("submit", input=arguments(**given))
-    told = door.wait(request)
+    told = api.wait(request)
     assert told["error_type"] == kind and told["error"]
     assert client("status", request=request, logs=True)["status"] == "COMPLETED"
     with pytest.raises(Refused) as refused:
@@ -307,28 +307,28 @@ def test_an_unknown_request(client: Client) -> None:
 
 
 @every_client()
-def test_a_result_that_is_not_there_yet(client: Client, door: Door) -> None:
-    request = door.submit(prompt="slow 2")
+def test_a_result_that_is_not_there_yet(client: Client, api: Api) -> None:
+    request = api.submit(prompt="slow 2")
     if client.is_javascript:  # Python's client waits by itself
         with pytest.raises(Refused) as refused:
             client("result", request=request)
         assert (refused.value.status, refused.value.types) == (400, ["request_in_progress"])
-        door.http.put(f"/queue/fal-ai/qwen-image-layered/requests/{request}/cancel")
+        api.http.put(f"/queue/fal-ai/qwen-image-layered/requests/{request}/cancel")
     else:
         check_result(client, client("result", request=request))
 
 
 @every_client()
-def test_a_time_to_start(client: Client, door: Door) -> None:
-    first = door.submit(prompt="slow 20")
-    door.wait(first, "IN_PROGRESS")
+def test_a_time_to_start(client: Client, api: Api) -> None:
+    first = api.submit(prompt="slow 20")
+    api.wait(first, "IN_PROGRESS")
     began = time.monotonic()
     with pytest.raises(Refused) as refused:
         client("run", input=arguments(seed=9), start_timeout=1.1)
     assert (refused.value.status, refused.value.types) == (504, ["request_timeout"])
     assert time.monotonic() - began < 4, "the client tried again"
-    door.http.put(f"/queue/fal-ai/qwen-image-layered/requests/{first}/cancel")
-    door.wait(first)
+    api.http.put(f"/queue/fal-ai/qwen-image-layered/requests/{first}/cancel")
+    api.wait(first)
     assert len(client("run", input=arguments(prompt="slow 1.5"), start_timeout=1.1)["images"]) == 4
 
 

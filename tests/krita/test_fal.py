@@ -39,7 +39,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     environment = {
         "PATH": os.environ["PATH"],
         "UNFLATTEN_HOME": str(tmp_path_factory.mktemp("far")),
-        "UNFLATTEN_FAL_DOOR_KEY": FAL_KEY,
+        "UNFLATTEN_FAL_API_KEY": FAL_KEY,
     }
     command = [Environment(ROOT).python, "-m", "bridge.cli", "serve", "--fal", "--idle-minutes", "0"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as far:

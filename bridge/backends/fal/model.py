@@ -22,6 +22,9 @@ QUEUED_AFTER = 1.0
 TOO_EARLY = 1.0
 """Seconds before a result is asked for again that was said to be there and is not."""
 
+CANCELLING = 0.9
+"""Share of a job's patience that asking fal may take; the rest is for writing down that it was asked."""
+
 
 class FalModel:
     """What its jobs share are connections, and which requests are known to be some job's.
@@ -84,8 +87,9 @@ class FalModel:
         if known.done:
             return Fate.DONE
         request = queue.located(known, self._client.addresses)
+        patience = job.patience * CANCELLING
         fate = await queue.cancel(
-            request, self._client, patience=job.patience, begun=job.begun, spare_begun=job.spare_begun
+            request, self._client, patience=patience, begun=job.begun, spare_begun=job.spare_begun
         )
         if not (job.spare_begun and fate == Fate.BEGUN):
             with suppress(UnflattenError):

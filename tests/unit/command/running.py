@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from bridge.cli import main
+from tests.unit.trial.backends import notes
 
 ROOT = Path(__file__).parents[3]
 WITH_TRIAL = "tests.unit.trial.command"
@@ -19,7 +20,7 @@ PATIENCE = 120
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Commands run in `folder`, with a home of their own. trial: may they name the trial backend?"""
+    """Commands run in `folder`, with a home of their own. trial: may they name the trial backends?"""
 
     folder: Path
     trial: bool = False
@@ -65,12 +66,12 @@ class CommandLine:
         )
 
     def wait_for_work(self, process: subprocess.Popen[str], workers: int) -> list[int]:
-        """Wait until so many slow backends are at work; the numbers of their processes."""
+        """Wait until so many trial backends are at work; the numbers of their processes."""
         until = time.monotonic() + PATIENCE
-        while len(started := list(self.home.glob("working-*"))) < workers:
+        while len(started := notes(self.data, "at work")) < workers:
             assert process.poll() is None and time.monotonic() < until
             time.sleep(0.02)
-        return [int(file.name.partition("-")[2]) for file in started]
+        return [int(number) for number in started]
 
     def names(self) -> set[str]:
         return names_in(self.folder, self.home)

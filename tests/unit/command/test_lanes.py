@@ -1,7 +1,6 @@
 """How many pictures are sent at once: learned from what the service takes."""
 
 import pytest
-
 from bridge.command.lanes import FIRST, MOST, Lane, Lanes
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bridge.command.lanes import Lanes
+from bridge.command.submitted import Submission, Submitted
 from PIL import Image
 
 from bridge.command import remote
 from bridge.command import split as splitting
-from bridge.command.lanes import Lanes
-from bridge.command.submitted import Submission, Submitted
 from bridge.picture import Picture
 from tests.unit.backends.fal.service import KEY, Fal, Reply, Service
 from tests.unit.command.running import CommandLine

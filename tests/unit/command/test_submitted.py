@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from bridge.command.submitted import FORGOTTEN_AFTER, Submission, Submitted
+
 from bridge.errors import OutOfSpace
 
 

@@ -175,6 +175,7 @@ class Service:
 
 def note(what: str, text: str) -> None:
     """Add a line to the file `trial.notes` in the data folder."""
+    data_dir().mkdir(parents=True, exist_ok=True)
     with open(data_dir() / "trial.notes", "a") as file:
         file.write(f"{what}: {text}\n")
 

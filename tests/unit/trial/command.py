@@ -1,10 +1,14 @@
-"""The real command line with trial backends registered beside the real ones; batch's processes load this file too."""
+"""The real command line with the trial backends registered beside the real ones, and workers that know them too."""
 
-from bridge.backends import base
+from functools import partial
 
-base.register("trial", "tests.unit.trial.backends:Trial")
-base.register("slow", "tests.unit.trial.tempers:Slow")
-base.register("dying", "tests.unit.trial.tempers:Dying")
+from bridge.command import run
+from bridge.jobs.local import open_engine
+from tests.unit.trial.backends import register
+from tests.unit.trial.bridge import WORKER
+
+register()
+run.open_engine = partial(open_engine, command=WORKER)
 
 if __name__ == "__main__":
     from bridge.cli import main

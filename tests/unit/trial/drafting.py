@@ -32,6 +32,7 @@ class Bands:
 
     def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
         verb, _, argument = settings.prompt.partition(" ")
+        note("at work", str(os.getpid()))
         yield Progress("Beginning", 1, 2)
         match verb:
             case "slow":
@@ -42,8 +43,10 @@ class Bands:
             case "deaf":
                 time.sleep(float(argument))
             case "die":
-                os.kill(os.getpid(), int(argument))
-                signal.pause()
+                number, _, which = argument.partition(" ")
+                if not which or picture.width > picture.height:
+                    os.kill(os.getpid(), int(number))
+                    signal.pause()
             case "memory":
                 raise MemoryError
             case "bug":

@@ -1,98 +1,126 @@
-"""A bridge with an open fal door whose jobs take a fixed time, several at once: for measuring clients, not splitters.
+"""A bridge with fal's API open whose jobs take a fixed time, several at once: for measuring clients, not splitters.
 
     python -m tests.unit.trial.timed DATA [SECONDS [AT_ONCE [PORT]]]
 
-The door's key comes from UNFLATTEN_FAL_DOOR_KEY. Pictures are opened, and layers saved, by the real worker; between
-the two a job waits for so many seconds, and its layers are bands of its picture. `begun` in DATA counts the jobs that
-were ever begun, a line with each one's number and seed.
+The API's key comes from UNFLATTEN_FAL_API_KEY. The daemon, its engine and its workers are the real ones; the backend
+`timed`, registered from outside in a lane of AT_ONCE places, waits for SECONDS, and its layers are bands of the
+picture. `begun` in DATA counts the jobs that were ever begun, a line with each one's number and seed.
 """
 
 import asyncio
+import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
-from itertools import pairwise
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-from bridge.jobs.runner import Runner
-from bridge.jobs.spool import layer_path, write_whole
-from bridge.jobs.workshop import Workshop
+from pydantic import BaseModel
 
-from bridge.errors import Cancelled
-from bridge.server import daemon
+from bridge.backends import registry
+from bridge.backends.base import (
+    Capabilities,
+    DraftLayer,
+    Estimate,
+    Fate,
+    Fetched,
+    FixedLimit,
+    JobContext,
+    NothingHeld,
+    Placement,
+    Progress,
+    RemoteJob,
+    RemoteModel,
+)
+from bridge.picture import Picture
+from bridge.settings import Settings
+from tests.unit.trial.backends import ALL_SETTINGS
+from tests.unit.trial.drafting import as_png, split, unpacked
 
-DATA = Path(sys.argv[1])
-SECONDS, AT_ONCE, PORT = (float(given) for given in [*sys.argv[2:5], *("2", "10", "0")[len(sys.argv) - 2 :]])
-
-
-class Timed(Workshop):
-    """Instead of running a job, waits; any number of them at the same time."""
-
-    def __init__(self, last_words: Path, *, idle: float, command: Sequence[str]) -> None:
-        super().__init__(last_words, idle=600, command=command)
-        self._cancelled: dict[str, asyncio.Event] = {}
-
-    async def run(self, job: str, order: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
-        until = time.monotonic() + SECONDS
-        cancelled = self._cancelled[job] = asyncio.Event()
-        with open(DATA / "begun", "a") as begun:
-            begun.write(f"{job} {order['settings'].get('seed')}\n")
-        yield {"event": "progress", "stage": "Waiting", "step": 1, "steps": 2}
-        folder, width, height = Path(order["folder"]), order["width"], order["height"]
-        layers = _bands(width, height, order["settings"]["num_layers"])
-        picture = (folder / "picture.raw").read_bytes()
-        for index, (_, _, (_, top, _, rows)) in enumerate(layers):
-            write_whole(layer_path(folder, index), [picture[top * width * 4 : (top + rows) * width * 4]])
-        with suppress(TimeoutError):
-            await asyncio.wait_for(cancelled.wait(), until - time.monotonic())
-        del self._cancelled[job]
-        if cancelled.is_set():
-            raise Cancelled()
-        yield {"event": "stack", "layers": layers}
-        for index in range(len(layers)):
-            yield {"event": "layer", "index": index}
-        seed = order["settings"].get("seed") or 7
-        took = {"seconds": SECONDS, "draft_seconds": SECONDS, "finish_seconds": 0.0}
-        report = {"max_error": 0, "levels": 255, "exact_share": 1, "model_drift": 0, "seed": seed, **took}
-        yield {"event": "done", "report": {**report, "layers": len(layers), "cost": 0, "notes": []}}
-
-    def cancel(self, job: str) -> None:
-        if job in self._cancelled:
-            self._cancelled[job].set()
+DATA, SECONDS, AT_ONCE = "TIMED_DATA", "TIMED_SECONDS", "TIMED_AT_ONCE"
+"""Environment variables by which the daemon's worker learns what the daemon was told."""
 
 
-class Several(Runner):
-    """Runs AT_ONCE jobs at a time."""
-
-    async def run(self) -> None:
-        free = asyncio.Semaphore(int(AT_ONCE))
-        running: set[asyncio.Task[None]] = set()
-        while True:
-            await free.acquire()
-            self._wake.clear()
-            while (job := self._queue.take()) is None:
-                await self._wake.wait()
-                self._wake.clear()
-            task = asyncio.create_task(self._run(self._jobs[job]))
-            running.add(task)
-            task.add_done_callback(running.discard)
-            task.add_done_callback(lambda _: free.release())
-
-    async def drain(self, deadline: float) -> None:
-        """End at once, as a crash would: the journal tells the next start what was left."""
-        self._draining = True
+class NoOptions(BaseModel):
+    """There is nothing to choose."""
 
 
-def _bands(width: int, height: int, count: int) -> list[tuple[str, str, tuple[int, int, int, int]]]:
-    edges = [height * each // (count - 1) for each in range(count)] if count > 1 else []
-    bands = [(top, bottom - top) for top, bottom in pairwise(edges) if bottom > top]
-    named = [(f"Band {number}", "object", (0, top, width, rows)) for number, (top, rows) in enumerate(bands, 1)]
-    return [("Background", "background", (0, 0, width, height)), *named]
+class Timed:
+    """A service that takes as long as it was told, in a lane of so many places."""
+
+    name = "timed"
+    Options = NoOptions
+    credential = None
+
+    @property
+    def placement(self) -> Placement:
+        return Placement("timed", FixedLimit(int(os.environ[AT_ONCE])))
+
+    def capabilities(self, options: NoOptions) -> Capabilities:
+        return Capabilities(title="Timed", settings=ALL_SETTINGS)
+
+    def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
+        return Estimate(float(os.environ[SECONDS]))
+
+    def wall_clock(self, options: NoOptions) -> float:
+        return 3600.0
+
+    def connect(self, options: NoOptions) -> RemoteModel:
+        return Waiting()
+
+    def pack(self, picture: Picture, settings: Settings) -> bytes:
+        return as_png(picture.view)
+
+    def unpack(self, fetched: Fetched, settings: Settings, job: JobContext) -> list[DraftLayer]:
+        return list(unpacked(fetched.images))
+
+
+class Waiting:
+    """The jobs that wait, in memory: a service that forgets what was under way when the bridge was killed."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, tuple[float, bytes]] = {}
+
+    async def submit(self, packed: bytes, settings: Settings, job: RemoteJob) -> str:
+        handle = f"timed-{time.time_ns()}"
+        await job.keep(handle)
+        with open(Path(os.environ[DATA]) / "begun", "a") as begun:
+            begun.write(f"{handle} {settings.seed}\n")
+        self._jobs[handle] = time.monotonic() + float(os.environ[SECONDS]), packed
+        return handle
+
+    async def follow(self, handle: str, settings: Settings, job: RemoteJob) -> AsyncIterator[Progress]:
+        if handle not in self._jobs:
+            raise NothingHeld()
+        yield Progress("Waiting", 1, 2)
+        await asyncio.sleep(self._jobs[handle][0] - time.monotonic())
+
+    async def fetch(self, handle: str, settings: Settings, job: RemoteJob) -> Fetched:
+        _, packed = self._jobs.pop(handle)
+        return Fetched(await asyncio.to_thread(split, packed, settings), job.seed)
+
+    async def cancel(self, handle: str, job: RemoteJob) -> Fate:
+        self._jobs.pop(handle, None)
+        return Fate.REMOVED
+
+    async def close(self) -> None:
+        self._jobs.clear()
+
+
+def main() -> None:
+    """The daemon; or, with `--worker` and its parent's process id, its worker."""
+    registry.register(Timed.name, f"{__name__}:{Timed.__name__}")
+    if sys.argv[1] == "--worker":
+        from bridge.jobs.worker import main as work
+
+        work(int(sys.argv[2]))
+        return
+    from bridge.server.daemon import FalOptions, serve
+
+    data, seconds, at_once, port = [*sys.argv[1:], *("2", "10", "0")[len(sys.argv) - 2 :]]
+    os.environ.update({DATA: data, SECONDS: seconds, AT_ONCE: at_once})
+    worker = (sys.executable, "-m", "tests.unit.trial.timed", "--worker")
+    sys.exit(serve(Path(data), idle_exit=3600, worker=worker, fal=FalOptions(int(port), Timed.name)))
 
 
 if __name__ == "__main__":
-    daemon.Workshop = Timed
-    daemon.Runner = Several
-    sys.exit(daemon.serve(DATA, idle_exit=3600, fal=daemon.FalOptions(int(PORT))))
+    main()

@@ -13,8 +13,8 @@ from bridge.backends.base import Credential, RemoteBackend
 from bridge.backends.choice import choose, offers
 from bridge.backends.fal.account import Addresses, Options, addresses
 from bridge.backends.fal.backend import Fal as Backend
+from bridge.connection_file import data_dir
 from bridge.errors import BackendUnavailable, BadSettings
-from bridge.protocol import data_dir
 from tests.unit.backends.fal.driving import draft
 from tests.unit.backends.fal.service import KEY, Fal, Service
 

@@ -1,0 +1,388 @@
+"""Requests of fal's clients become jobs here; equal ones meet, and all are found again by their id."""
+
+import asyncio
+import logging
+import time
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from bridge.backends import registry
+from bridge.backends.choice import choose
+from bridge.errors import BadSettings, OutOfSpace, UnflattenError
+from bridge.jobs.engine import Engine
+from bridge.jobs.errors import Abandoned, CutOff
+from bridge.jobs.job import (
+    Awaited,
+    Done,
+    Failed,
+    Job,
+    JobEvent,
+    JobRequest,
+    LayerImages,
+    Progressed,
+    RawPicture,
+    Stacked,
+    State,
+)
+from bridge.server.fal.errors import FalError, of_error, unprocessable
+from bridge.server.fal.files import Files, new_name
+from bridge.server.fal.pending import PendingRequest
+from bridge.server.fal.pictures import Pictures
+from bridge.server.fal.records import EndedKind, Records, RequestRecord
+from bridge.server.fal.submission import Submission, fingerprint, settings_of
+
+CLIENT = "fal-api"
+"""All of the API's clients take turns with Krita's as one."""
+LONGEST_LISTED = 2048
+"""Characters of an address that the history keeps."""
+
+Kind = EndedKind | Literal["queued", "in_progress"]
+
+log = logging.getLogger("unflatten")
+
+
+class NotBegun(UnflattenError):
+    """The time to start, which the client set, ran out."""
+
+    code = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__("The request had not begun within the time that its client set.")
+
+
+@dataclass(frozen=True)
+class FalRequest:
+    """A request as its client knows it. pending: what it was before it was over, where this process saw that."""
+
+    job: Job
+    record: RequestRecord
+    prompt: str
+    pending: PendingRequest | None = None
+
+    @property
+    def id(self) -> str:
+        return str(uuid.UUID(self.job.id))
+
+    @property
+    def over(self) -> bool:
+        """Whether its result, or its failure, can be fetched."""
+        return self.job.state.ended if self.pending is None else self.pending.over.is_set()
+
+    @property
+    def failure(self) -> FalError | None:
+        """What went wrong with it, once it is over; None where nothing did."""
+        return failure_of(self.job, self.record)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which requests are to be listed: of those that came or ended between two moments, `limit` from `offset` on."""
+
+    since: float
+    until: float
+    request_id: str | None
+    kind: Kind | None
+    by_duration: bool
+    offset: int
+    limit: int
+
+
+class Requests:
+    """The API's requests. backend: who splits; grace: seconds that a request whose client is gone goes on for."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        records: Records,
+        files: Files,
+        pictures: Pictures,
+        *,
+        backend: str | None,
+        grace: float,
+    ) -> None:
+        self.backend = backend
+        self._engine = engine
+        self._records = records
+        self._files = files
+        self._pictures = pictures
+        self._grace = grace
+        self._pending: dict[str, PendingRequest] = {}
+        self._taking = asyncio.Lock()
+        self._prompts: dict[str, str] = {}
+        """Of requests that may not be written down: known until the API closes."""
+
+    # What clients ask
+
+    async def take(self, submission: Submission, *, attended: bool) -> FalRequest:
+        """Take a request in; it, or an equal one that is not over. It is written down on return.
+
+        attended: whether the client holds a connection until the result; a request of the queue goes on without. What
+        is wrong with the input ends an unattended request, as it does at fal; an attended one raises FalError.
+        """
+        try:
+            if submission.input is None:
+                raise unprocessable(submission.wrong)
+            picture = await self._pictures.look(submission.input.image_url)
+        except (FalError, UnflattenError) as error:
+            if attended:
+                raise
+            return self._record_failure(submission, error)
+        same_as = fingerprint(submission, submission.input, picture.digest, self.backend)
+        async with self._taking:
+            met = self._equal(same_as)
+            if met is not None:
+                self._join(met, submission, attended=attended)
+                return self._known(met)
+            record = self._record(submission)
+            record.url = picture.url
+            self._engine.check_open(record.id)
+            request = JobRequest(
+                record.id,
+                CLIENT,
+                Awaited(),
+                LayerImages(submission.input.output_format, check=submission.input.enable_safety_checker),
+                choose(self.backend).check().name,
+                settings_of(submission.input),
+                batch=submission.batch,
+                unattended=not attended,
+                rerun=submission.retry,
+                expires=None if record.keep_for is None else self._files.expiry(record.keep_for),
+                same_as=same_as,
+            )
+            await self._pictures.place(record.id, picture)
+            try:
+                self._records.save(record)
+                self._engine.expect(request, self._hear, self._bring)
+            except BaseException:
+                self._engine.files.erase(record.id)
+                self._records.delete(record.id)
+                raise
+            if not record.keep_io:
+                self._prompts[record.id] = request.settings.prompt
+            job = self._engine.look(record.id)
+            assert job is not None
+            return self._known(self._follow(job, record))
+
+    def find(self, request_id: str) -> FalRequest | None:
+        """The request of that id; None where there is none, or the job is not one of the API's."""
+        try:
+            job_id = uuid.UUID(request_id).hex
+        except ValueError:
+            return None
+        pending = self._pending.get(job_id)
+        if pending is not None:
+            return self._known(pending)
+        record = self._records.get(job_id)
+        return None if record is None else self._ended(record)
+
+    def position(self, request: FalRequest) -> int:
+        """How many jobs go first."""
+        return self._engine.position(request.job.id)
+
+    def cancel(self, request: FalRequest) -> bool:
+        """Cancel a request; False where it has ended."""
+        if request.pending is None or request.job.state.ended:
+            return False
+        self._engine.cancel(request.job.id)
+        return True
+
+    def leave(self, pending: PendingRequest) -> None:
+        """A client that held a connection is gone. With nobody else there, the request goes on for a while."""
+        unneeded = not pending.waiting and not pending.over.is_set() and not pending.job.request.unattended
+        if unneeded and pending.leaving is None:
+            pending.leaving = asyncio.get_running_loop().call_later(self._grace, self._abandon, pending)
+
+    def listed(self, wanted: Listing) -> list[FalRequest]:
+        """Requests, those that are not over first."""
+        live = [self._known(each) for each in reversed(self._pending.values()) if _is_wanted(each, wanted)]
+        shown = live[wanted.offset : wanted.offset + wanted.limit]
+        if wanted.kind not in ("queued", "in_progress"):
+            records = self._records.ended(
+                wanted.since,
+                wanted.until,
+                request_id=wanted.request_id,
+                kind=wanted.kind,
+                by_duration=wanted.by_duration,
+                offset=max(0, wanted.offset - len(live)),
+                limit=wanted.limit - len(shown),
+            )
+            shown += [each for each in map(self._ended, records) if each is not None]
+        return shown
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._pending)
+
+    # Life
+
+    def resume(self) -> None:
+        """After opening: go on with what was not over when the API was last open."""
+        self._records.drop_forgotten()
+        awaited = {job.id: job for job in self._engine.awaited}
+        for record in self._records.pending():
+            job = awaited.get(record.id) or self._engine.look(record.id)
+            if job is None:
+                continue
+            if job.state.ended:
+                self._write_end(job, record)
+                continue
+            pending = self._follow(job, record)
+            pending.say("Taken up again after a restart")
+            if job.id in awaited:
+                self._engine.take_up(job, self._hear, self._bring)
+            else:
+                self._engine.attach(job.id, set(), self._hear)
+            self.leave(pending)
+
+    def keep_house(self) -> None:
+        """Forget requests whose jobs were erased, and write down what a full disk kept from being written."""
+        for forgotten in self._records.drop_forgotten():
+            self._prompts.pop(forgotten, None)
+        for record in self._records.pending():
+            if record.id not in self._pending and (job := self._engine.look(record.id)) is not None and job.state.ended:
+                self._write_end(job, record)
+
+    def close(self) -> None:
+        """Stop all clocks."""
+        for pending in self._pending.values():
+            pending.stop_clocks()
+
+    # Taking in
+
+    def _record(self, submission: Submission) -> RequestRecord:
+        now, given = time.time(), submission.input
+        record = RequestRecord(
+            uuid.uuid4().hex,
+            now,
+            keep_io=submission.keep_io,
+            keep_for=submission.keep_for,
+            start_by=None if submission.start_within is None else now + submission.start_within,
+        )
+        if given is not None:
+            record.sync, record.seed = given.sync_mode, given.seed
+            if record.keep_io:
+                record.input = _listed(given.model_dump(exclude_unset=True))
+        return record
+
+    def _record_failure(self, submission: Submission, error: FalError | UnflattenError) -> FalRequest:
+        """Write down a request whose input is wrong: its client learns so where fal would tell it."""
+        record = self._record(submission)
+        self._engine.check_open(record.id)
+        if isinstance(error, FalError):
+            hidden = set[str]() if record.keep_io else {"input"}
+            record.wrong = [{key: each[key] for key in each if key not in hidden} for each in error.body["detail"]]
+        expires = None if record.keep_for is None else self._files.expiry(record.keep_for)
+        request = JobRequest(
+            record.id,
+            CLIENT,
+            Awaited(),
+            LayerImages("png"),
+            self.backend or registry.default(),
+            expires=expires,
+        )
+        told = error if isinstance(error, UnflattenError) else BadSettings("The input is wrong.")
+        job = Job(request, state=State.FAILED, created=record.sent, ended=record.sent, error=told)
+        self._engine.store.add(job)
+        self._write_end(job, record)
+        return FalRequest(job, record, "")
+
+    def _equal(self, same_as: str) -> PendingRequest | None:
+        job = self._engine.equal(same_as)
+        return None if job is None else self._pending.get(job.id)
+
+    def _join(self, met: PendingRequest, submission: Submission, *, attended: bool) -> None:
+        """An equal request has come: what is there already goes on for the more patient of the two."""
+        if submission.start_within is None and met.record.start_by is not None:
+            met.be_patient()
+            self._records.save(met.record)
+        if not attended:
+            self._engine.set_attended(met.job.id, attended=False)
+            met.stay()
+
+    def _follow(self, job: Job, record: RequestRecord) -> PendingRequest:
+        pending = self._pending[job.id] = PendingRequest(job, record)
+        if record.start_by is not None:
+            loop = asyncio.get_running_loop()
+            pending.patience = loop.call_later(max(0, record.start_by - time.time()), self._lose_patience, pending)
+        return pending
+
+    async def _bring(self, job: Job) -> RawPicture:
+        return await self._pictures.bring(job.id, self._pending[job.id].record.url)
+
+    def _abandon(self, pending: PendingRequest) -> None:
+        if pending.job.handle is None:  # what a service has may be paid for already: it goes on to its end
+            self._engine.cancel(pending.job.id, Abandoned())
+
+    def _lose_patience(self, pending: PendingRequest) -> None:
+        if not pending.begun:
+            self._engine.cancel(pending.job.id, NotBegun())
+
+    # What becomes of them
+
+    def _hear(self, job_id: str, event: JobEvent) -> None:
+        pending = self._pending[job_id]
+        match event:
+            case Progressed():
+                pending.hear(event)
+            case Stacked(_, _, layers):
+                pending.say(f"{len(layers)} layers found")
+            case Done() | Failed():
+                if pending.job.state.ended:  # else a service goes on with it, for the next bridge
+                    self._write_end(pending.job, pending.record)
+                del self._pending[job_id]
+                pending.end()
+            case _:
+                pass
+
+    def _write_end(self, job: Job, record: RequestRecord) -> None:
+        """The request is over: write down what is told of it from now on, and no more than may be."""
+        record.over, record.url = job.ended or time.time(), None
+        record.images = [new_name() for _ in job.images or ()]
+        failure = failure_of(job, record)
+        record.status = 200 if failure is None else failure.status
+        try:
+            self._records.save(record)
+            if record.keep_for is not None or not record.keep_io:
+                if record.keep_for is not None:
+                    job.request = replace(job.request, expires=self._files.expiry(record.keep_for))
+                if not record.keep_io:
+                    blank = job.request.settings.model_copy(update={"prompt": "", "negative_prompt": ""})
+                    job.request = replace(job.request, settings=blank)
+                self._engine.store.save(job)
+        except OutOfSpace:
+            log.error("job %s: its request's end could not be written down, the disk is full", job.id)
+
+    # What is known of them
+
+    def _known(self, pending: PendingRequest) -> FalRequest:
+        return FalRequest(pending.job, pending.record, self._prompt(pending.job), pending)
+
+    def _ended(self, record: RequestRecord) -> FalRequest | None:
+        job = self._engine.look(record.id)
+        return None if job is None else FalRequest(job, record, self._prompt(job))
+
+    def _prompt(self, job: Job) -> str:
+        return self._prompts.get(job.id) or job.request.settings.prompt
+
+
+def failure_of(job: Job, record: RequestRecord) -> FalError | None:
+    """What went wrong with a request that is over; None where nothing did."""
+    if record.wrong is not None:
+        return unprocessable(record.wrong)
+    return None if job.state is State.DONE else of_error(job.error or CutOff())
+
+
+def _is_wanted(pending: PendingRequest, wanted: Listing) -> bool:
+    kind = "in_progress" if pending.begun else "queued"
+    return (
+        wanted.since <= pending.record.sent < wanted.until
+        and wanted.request_id in (None, pending.job.id)
+        and wanted.kind in (None, kind)
+    )
+
+
+def _listed(given: dict[str, Any]) -> dict[str, Any]:
+    """The input as the history shows it: without a whole picture in it."""
+    url = str(given.get("image_url", ""))
+    return given if len(url) <= LONGEST_LISTED else {**given, "image_url": url[:64] + "…"}

@@ -1,0 +1,152 @@
+"""A request as a client submits it: its body and headers, checked before anything is done for it."""
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from bridge.server.fal.errors import Detail, FalError, detail, flat, of_pydantic, unprocessable
+from bridge.server.fal.schema import QwenImageLayeredInput
+from bridge.settings import MAX_SEED, Settings
+
+MOST_JSON = 32 * 2**20
+"""Bytes of a request's body. A data URI in it holds a picture of three quarters of that; larger ones are uploaded."""
+STALL = 60.0
+"""Seconds that a body on its way in may stand still."""
+LEAST_TIMEOUT = 1.0
+LONGEST_EXPIRY = 10 * 365 * 86_400.0
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A request as submitted. wrong: what is wrong with its input, which is None then.
+
+    keep_io: whether its input and output may be listed. start_within: seconds until it must have begun. keep_for:
+    seconds that its files may be kept. retry: whether it may be run again after a crash.
+    """
+
+    input: QwenImageLayeredInput | None
+    wrong: list[Detail]
+    batch: bool = False
+    keep_io: bool = True
+    start_within: float | None = None
+    keep_for: float | None = None
+    retry: bool = True
+
+
+async def read_submission(request: Request) -> Submission:
+    """The request as it came. Raises FalError where it is not even JSON, or its headers cannot be read."""
+    headers = request.headers
+    options: dict[str, Any] = {
+        "batch": headers.get("x-fal-queue-priority", "normal").lower() == "low",
+        "keep_io": headers.get("x-fal-store-io", "1").strip().lower() not in ("0", "false", "no"),
+        "start_within": _read_timeout(headers.get("x-fal-request-timeout")),
+        "keep_for": read_lifecycle(request),
+        "retry": headers.get("x-fal-no-retry", "0").strip().lower() not in ("1", "true", "yes"),
+    }
+    if "fal_webhook" in request.query_params:
+        told = detail("feature_not_supported", "No webhooks are called here: ask for the status.", ["query"])
+        raise unprocessable([{**told, "loc": ["query", "fal_webhook"]}])
+    body = await read_json(request)
+    try:
+        return Submission(QwenImageLayeredInput.model_validate(body), [], **options)
+    except ValidationError as error:
+        return Submission(None, of_pydantic(error.errors(include_url=False), within=("body",)), **options)
+
+
+async def read_json(request: Request) -> Any:
+    """The body's JSON, whatever content type it claims, {} where there is no body. Raises FalError."""
+    body = bytearray()
+    async for piece in read_pieces(request, MOST_JSON):
+        body += piece
+    if not body:
+        return {}
+    try:
+        return await asyncio.to_thread(json.loads, body)
+    except (ValueError, RecursionError):  # of JSON, of UTF-8, of numbers with thousands of digits
+        raise unprocessable([detail("json_invalid", "The request's body is not JSON.", ["body"])]) from None
+
+
+async def read_pieces(request: Request, most: int) -> AsyncIterator[bytes]:
+    """The body in pieces. Raises FalError where it is longer than `most` bytes, stands still, or is broken off."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > most:
+        raise _too_long(most)
+    taken = 0
+    pieces = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(STALL):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            raise flat(400, "The request's body did not arrive whole.", "request_incomplete", retryable=True) from None
+        except ClientDisconnect:
+            raise flat(499, "The client left in the middle.", "client_disconnected") from None
+        if piece is None:
+            return
+        taken += len(piece)
+        if taken > most:
+            raise _too_long(most)
+        if piece:
+            yield piece
+
+
+def read_lifecycle(request: Request) -> float | None:
+    """Seconds that files may be kept, by either of the headers that clients send; None for as long as usual."""
+    given = request.headers.get("x-fal-object-lifecycle-preference") or request.headers.get("x-fal-object-lifecycle")
+    if not given:
+        return None
+    try:
+        seconds = json.loads(given).get("expiration_duration_seconds")
+        kept = None if seconds is None else float(seconds)
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+        kept = math.nan
+    if kept is not None and not 0 < kept <= LONGEST_EXPIRY:
+        raise _wrong_header("X-Fal-Object-Lifecycle-Preference", "must be {“expiration_duration_seconds”: seconds}.")
+    return kept
+
+
+def settings_of(given: QwenImageLayeredInput) -> Settings:
+    """The input as a backend takes it. Any whole number may be a seed here; a backend knows 31 bits."""
+    seed = None if given.seed is None else given.seed % (MAX_SEED + 1)
+    return Settings.model_validate(
+        {**given.model_dump(exclude={"image_url"}), "prompt": given.prompt or "", "seed": seed}
+    )
+
+
+def fingerprint(submission: Submission, given: QwenImageLayeredInput, picture: str, backend: str | None) -> str:
+    """What equal requests have in common: all that is asked of the layers, and how they may be kept.
+
+    picture: its file's sha256, or its address where it is elsewhere.
+    """
+    same = {**given.model_dump(exclude={"image_url"}), "picture": picture, "backend": backend}
+    kept = {"keep_io": submission.keep_io, "keep_for": submission.keep_for}
+    return hashlib.sha256(json.dumps({**same, **kept}, sort_keys=True).encode()).hexdigest()
+
+
+def _read_timeout(given: str | None) -> float | None:
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not LEAST_TIMEOUT <= seconds < math.inf:
+        raise _wrong_header("X-Fal-Request-Timeout", f"must be a number of seconds, at least {LEAST_TIMEOUT:.0f}.")
+    return seconds
+
+
+def _wrong_header(name: str, must: str) -> FalError:
+    told = detail("value_error", f"The header {name} {must}", ["header", name])
+    return unprocessable([told])
+
+
+def _too_long(most: int) -> FalError:
+    sentence = f"The request's body is larger than {most // 2**20} MB: upload the picture, and send its address."
+    return flat(413, sentence, "file_too_large")

@@ -1,0 +1,70 @@
+"""fal's API, open or closed: nothing of it is loaded until it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.errors import UnflattenError
+from bridge.jobs.engine import Engine
+
+if TYPE_CHECKING:
+    from bridge.server.fal.server import FalServer
+
+MOST_PORT = 65_535
+
+
+class FalAPI:
+    """fal's API at one bridge. keep_days: of results; grace: seconds that a request waits for its client."""
+
+    def __init__(self, data: Path, engine: Engine, *, keep_days: float, grace: float) -> None:
+        self._data = data
+        self._engine = engine
+        self._keep_days = keep_days
+        self._grace = grace
+        self._opening = asyncio.Lock()
+        self._server: FalServer | None = None
+        self._asked = False
+
+    async def open(self, *, port: int = 0, backend: str | None = None) -> dict[str, Any]:
+        """Open the API, where it is closed; its description. Raises UnflattenError.
+
+        port: 0 for any. An open one stays as it is; it is an error to ask for another port or backend then.
+        """
+        from bridge.server.fal.server import Host, start_fal_server
+
+        self._asked = True
+        async with self._opening:
+            if self._server is None:
+                host = Host(self._data, self._engine, self._keep_days, self._grace)
+                self._server = await start_fal_server(host, port=port, backend=backend)
+            elif port not in (0, self._server.port) or (backend is not None and backend != self._server.backend):
+                raise UnflattenError(
+                    f"fal's API is open already, on port {self._server.port} with {_named(self._server.backend)}.",
+                    "Run “unflatten stop” first.",
+                    code="already_open",
+                )
+            return self.described()
+
+    def described(self) -> dict[str, Any]:
+        """Whether the API is open and where, without its key."""
+        return {"open": False} if self._server is None else self._server.described()
+
+    @property
+    def key(self) -> str | None:
+        return None if self._server is None else self._server.key.value
+
+    def was_used(self) -> bool:
+        """Whether the API is in use, or was asked for since the last time that this was asked."""
+        asked, self._asked = self._asked, False
+        return asked or (self._server is not None and self._server.busy)
+
+    async def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
+
+
+def _named(backend: str | None) -> str:
+    return "the default splitter" if backend is None else f"the splitter “{backend}”"
