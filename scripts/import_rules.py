@@ -63,7 +63,8 @@ KRITA_AND_QT = {"krita", "pykrita", "PyQt5", "PyQt6"}
 SHARED_WITH_THE_PLUGIN = {Path(name).stem for name in SHARED}
 BESIDE_THE_PLUGIN = {*SHARED_WITH_THE_PLUGIN, "websockets"}
 SHARED_FILES = [ROOT / "bridge" / name for name in SHARED]
-NAME_NO_BACKEND = {"server", "command", "cli"}
+EVERYONES_FILES = [ROOT / "bridge" / f"{name.replace('.', '/')}.py" for name in sorted(EVERYONE)]
+NAME_NO_BACKEND = {"server", "command", "client", "cli"}
 BACKENDS = {
     path.stem for path in (ROOT / "bridge" / "backends").iterdir() if path.is_dir() and (path / "__init__.py").is_file()
 }
@@ -75,6 +76,7 @@ def all_problems() -> list[str]:
     return [
         *rules_left_out(),
         *(problem for path in BRIDGE_FILES for problem in in_bridge(path, texts[path])),
+        *(problem for path in EVERYONES_FILES for problem in in_what_everyone_may_import(path, texts[path])),
         *(problem for path in BRIDGE_FILES for problem in backends_named(path, texts[path])),
         *(problem for path in PLUGIN_FILES for problem in in_plugin(path, texts[path])),
         *(problem for path in SHARED_FILES for problem in in_shared(path, texts[path])),
@@ -90,10 +92,17 @@ def in_bridge(path: Path, source: str) -> Iterator[str]:
         theirs = name.removeprefix("bridge.") if name != "bridge" else "__init__"
         if theirs.startswith("__"):
             theirs = "__init__"
-        known = within(theirs, part) or any(within(theirs, each) for each in {*EVERYONE, *MAY_KNOW.get(part, ())})
+        known = any(within(theirs, each) for each in {part, *EVERYONE, *MAY_KNOW.get(part, ())})
         others = any(within(theirs, f"backends.{backend}") for backend in BACKENDS - set(path.parts))
         if not known or others:
             yield f"{path.relative_to(ROOT)} must not know bridge.{theirs}"
+
+
+def in_what_everyone_may_import(path: Path, source: str) -> Iterator[str]:
+    """What a file that every part may import knows beyond the errors."""
+    for name in imported(source, package_of(path, ROOT)):
+        if within(name, "bridge") and (not within(name, "bridge.errors") or path.stem == "errors"):
+            yield f"{path.relative_to(ROOT)} must not know {name}: everyone may import it"
 
 
 def rules_left_out() -> Iterator[str]:

@@ -22,6 +22,14 @@ def test_each_part_of_the_bridge_knows_only_whom_it_may(path: Path) -> None:
     assert list(import_rules.in_bridge(path, path.read_text("utf-8"))) == []
 
 
+@pytest.mark.parametrize("path", import_rules.EVERYONES_FILES, ids=lambda path: path.name)
+def test_what_everyone_may_import_knows_no_more_than_the_errors(path: Path) -> None:
+    assert list(import_rules.in_what_everyone_may_import(path, path.read_text("utf-8"))) == []
+    source = "from bridge.errors import UnflattenError\nfrom bridge.picture import Picture"
+    told = list(import_rules.in_what_everyone_may_import(ROOT / "bridge" / "files" / "disk.py", source))
+    assert told == ["bridge/files/disk.py must not know bridge.picture.Picture: everyone may import it"]
+
+
 def test_every_part_has_its_rule() -> None:
     assert list(import_rules.rules_left_out()) == []
 
