@@ -1,6 +1,6 @@
 """Writes a small text file so that a reader sees the whole new one or the whole old one.
 
-Shared with the plugin, like protocol.py: standard library only, Python 3.9 and later. The bridge's own files/atomic.py
+Shared with the plugin, like protocol.py: standard library only, Python 3.9 and later. The bridge's own files/disk.py
 cannot be shared: it raises the bridge's errors, which the plugin does not have.
 """
 

@@ -28,10 +28,22 @@ key_app = typer.Typer(help="Keys of remote services, in the system's keyring.", 
 app.add_typer(key_app, name="key")
 
 Service = Annotated[str, typer.Argument(help="Whose key.", metavar="SERVICE")]
-Layers = Annotated[str, typer.Option(help="“auto”, or the most layers wanted: 1 to 10.", metavar="auto|N")]
-Seed = Annotated[int | None, typer.Option(help="The same seed gives the same layers.", min=0, max=2**31 - 1)]
-Backend = Annotated[str | None, typer.Option(help="Who splits; “unflatten doctor” lists them.", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+# As text: one schema checks them all, and tells of them in sentences.
+Layers = Annotated[str | None, typer.Option(help="“auto”, or the most layers wanted: 1 to 10.", metavar="auto|N")]
+Prompt = Annotated[str | None, typer.Option(help="What the picture shows.", metavar="TEXT")]
+NegativePrompt = Annotated[str | None, typer.Option(help="What its layers shall not show.", metavar="TEXT")]
+Steps = Annotated[str | None, typer.Option(help="Steps of the model: 1 to 50.", metavar="N")]
+GuidanceScale = Annotated[str | None, typer.Option(help="How closely it follows the prompt: 1 to 20.", metavar="X")]
+Seed = Annotated[str | None, typer.Option(help="The same seed gives the same layers.", metavar="N")]
+Acceleration = Annotated[str | None, typer.Option(help="none, regular or high.", metavar="LEVEL")]
+SafetyChecker = Annotated[
+    bool | None, typer.Option("--safety-checker/--no-safety-checker", help="Look for what is not safe to show.")
+]
+Backend = Annotated[str | None, typer.Option(help="Who splits; “unflatten doctor” lists them.", metavar="NAME")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="One of the backend's own options.", metavar="NAME=VALUE")
+]
 
 
 @app.command()
@@ -40,9 +52,16 @@ def split(
     output: Annotated[
         str, typer.Option("--output", "-o", help="OUT.ora, OUT.psd, or DIR/ for PNG files.", metavar="OUT")
     ],
-    layers: Layers = "auto",
-    backend: Backend = None,
+    layers: Layers = None,
+    prompt: Prompt = None,
+    negative_prompt: NegativePrompt = None,
+    steps: Steps = None,
+    guidance_scale: GuidanceScale = None,
     seed: Seed = None,
+    acceleration: Acceleration = None,
+    safety_checker: SafetyChecker = None,
+    backend: Backend = None,
+    option: Options = None,
     sheet: Annotated[
         Path | None, typer.Option(help="Save a contact sheet of the layers, a PNG.", metavar="PNG")
     ] = None,
@@ -50,11 +69,11 @@ def split(
     as_json: Json = False,
 ) -> None:
     """Split one picture into its layers."""
-    from bridge.command.interrupt import asked_to_stop
-    from bridge.command.price import told as price_told
-    from bridge.command.show import split_progress
-    from bridge.command.split import Order, submission_of
+    from bridge.command.interrupt import run
+    from bridge.command.show import SplitView, result_lines
     from bridge.command.split import split as split_one
+    from bridge.command.wanted import wanted
+    from bridge.files.kinds import check_is_file
     from bridge.files.save import check_sheet, check_target, format_of
 
     target = Path(output)
@@ -62,23 +81,24 @@ def split(
     check_target(target, picture, force=force)
     if sheet:
         check_sheet(sheet, picture, target, force=force)
-    order = Order(picture, target, kind, _settings(layers, seed), backend, sheet)
-    submission = submission_of(order)
-    if submission is not None:
-        print(price_told(backend, order.settings), file=sys.stderr)
-    with asked_to_stop() as asked, split_progress(picture.name) as progress:
-        outcome = split_one(order, progress, asked, submission=submission)
+    check_is_file(picture)
+    asked = {
+        "num_layers": layers,
+        "prompt": prompt,
+        "negative_prompt": negative_prompt,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance_scale,
+        "seed": seed,
+        "acceleration": acceleration,
+        "enable_safety_checker": safety_checker,
+    }
+    how = wanted(asked, backend, option or [])
+    with SplitView(picture.name) as view:
+        outcome = run(lambda interrupt: split_one(picture, target, kind, how, view, interrupt, sheet=sheet))
     if as_json:
-        _print_json(
-            {"picture": str(picture), "output": output, "layers": outcome.layers, "report": outcome.report.as_dict()}
-        )
-        return
-    for layer in reversed(outcome.layers):
-        print(f"  {layer['name']}")
-    cost = f", ${outcome.report.cost:.2f}" if outcome.report.cost else ""
-    print(f"{len(outcome.layers)} layers, top to bottom, saved in {output} ({outcome.report.seconds:.1f} s{cost}).")
-    for note in outcome.report.notes:
-        print(note)
+        _print_json({"picture": str(picture), "output": output, **outcome.as_dict()})
+    else:
+        print(*result_lines(outcome, output), sep="\n")
 
 
 @app.command()
@@ -86,31 +106,38 @@ def batch(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.", metavar="DIR")],
     format: Annotated[str, typer.Option(help="ora, psd or png (a folder for each).", metavar="ora|psd|png")] = "ora",
-    layers: Layers = "auto",
-    backend: Backend = None,
+    layers: Layers = None,
+    prompt: Prompt = None,
+    negative_prompt: NegativePrompt = None,
+    steps: Steps = None,
+    guidance_scale: GuidanceScale = None,
     seed: Seed = None,
+    acceleration: Acceleration = None,
+    safety_checker: SafetyChecker = None,
+    backend: Backend = None,
+    option: Options = None,
     workers: Annotated[int | None, typer.Option(help="Pictures at once; by itself, as many as help.", min=1)] = None,
 ) -> None:
     """Split many pictures. Run again, it goes on where it stopped; the exit code is 1 if any picture failed."""
-    from bridge.command.batch import Batch, pictures_in, run_batch
-    from bridge.command.interrupt import asked_to_stop
-    from bridge.command.price import told as price_told
+    from bridge.command.batch import Batch, format_named, pictures_in, run_batch
+    from bridge.command.interrupt import run
     from bridge.command.show import BatchView
+    from bridge.command.wanted import wanted
 
-    if format not in ("ora", "psd", "png"):
-        raise BadSettings(f"There is no format “{format}”.", "Choose ora, psd or png.")
-    wanted = Batch(output, format, _settings(layers, seed), backend, workers)
-    found = pictures_in(pictures, output)
-    price = price_told(backend, wanted.settings, len(found))
-    _make_folder(output)
-    if price:
-        print(price, file=sys.stderr)
-    with asked_to_stop() as asked, BatchView(len(found)) as view:
-        for result in run_batch(found, wanted, view.progress, asked):
-            view.show(result)
-        interrupted = asked()
-    view.summary()
-    if interrupted:
+    kind = format_named(format)
+    asked = {
+        "num_layers": layers,
+        "prompt": prompt,
+        "negative_prompt": negative_prompt,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance_scale,
+        "seed": seed,
+        "acceleration": acceleration,
+        "enable_safety_checker": safety_checker,
+    }
+    how = Batch(output, kind, wanted(asked, backend, option or []), workers)
+    found, view = pictures_in(pictures, output), BatchView()
+    if not run(lambda interrupt: run_batch(found, how, view, interrupt)):
         raise Cancelled("Stopped. Run the same command again to go on.")
     if view.failed:
         raise typer.Exit(1)
@@ -120,31 +147,34 @@ def batch(
 def serve(
     idle_minutes: Annotated[float, typer.Option(help="End after so long without work; 0 for never.", min=0)] = 60,
     keep_days: Annotated[float, typer.Option(help="How long results are kept.", min=0)] = 7,
-    fal: Annotated[bool, typer.Option("--fal", help="Open a door for fal's own clients too: see fal-env.")] = False,
-    fal_port: Annotated[int, typer.Option(help="The door's port; by itself, any.", min=0, max=65_535)] = 0,
-    backend: Annotated[str | None, typer.Option(help="Who splits what comes by that door.", metavar="NAME")] = None,
+    fal: Annotated[bool, typer.Option("--fal", help="Open fal's API too, for its own clients: see fal-env.")] = False,
+    fal_port: Annotated[int, typer.Option(help="The API's port; by itself, any.", min=0, max=65_535)] = 0,
+    backend: Annotated[str | None, typer.Option(help="Who splits what the API is sent.", metavar="NAME")] = None,
+    option: Options = None,
 ) -> None:
     """Run the bridge here. Krita starts it by itself where it may; a Flatpak's Krita may not."""
-    from bridge.command.running import open_fal_door
+    from bridge.client import open_fal_api
+    from bridge.command.wanted import options_of
     from bridge.connection_file import data_dir
     from bridge.server.daemon import FalOptions
     from bridge.server.daemon import serve as run
 
-    if not fal and (fal_port or backend):
-        raise BadSettings("“--fal-port” and “--backend” are for the door that “--fal” opens.", "Add --fal.")
-    told = open_fal_door(data_dir(), port=fal_port, backend=backend) if fal else None
+    if not fal and (fal_port or backend or option):
+        raise BadSettings("“--fal-port”, “--backend” and “--option” are for the API that “--fal” opens.", "Add --fal.")
+    own = options_of(backend, option) if option else {}
+    told = open_fal_api(data_dir(), port=fal_port, backend=backend, options=own) if fal else None
     if told is not None:
-        print(f"The bridge is already running. Its door for fal's clients is open at {told['url']}.")
+        print(f"The bridge is already running. fal's API is open at {told['url']}.")
         return
     idle = idle_minutes * 60 if idle_minutes else float("inf")
-    options = FalOptions(fal_port, backend) if fal else None
+    options = FalOptions(fal_port, backend, own) if fal else None
     raise typer.Exit(run(data_dir(), idle_exit=idle, keep_days=keep_days, fal=options))
 
 
 @app.command()
 def stop() -> None:
     """Stop the bridge that runs in the background. Krita starts a new one when it needs it."""
-    from bridge.command.running import stop as stop_running
+    from bridge.client import stop as stop_running
     from bridge.connection_file import data_dir
 
     print("stopped" if stop_running(data_dir()) else "not running")
@@ -153,7 +183,8 @@ def stop() -> None:
 @app.command()
 def status(as_json: Json = False) -> None:
     """Say whether the bridge runs, and what it does. The exit code is 1 if it does not run."""
-    from bridge.command.running import ask, described
+    from bridge.client import status as ask
+    from bridge.command.status import described
     from bridge.connection_file import data_dir
 
     told = ask(data_dir())
@@ -171,17 +202,15 @@ def set_preference(
     value: Annotated[str | None, typer.Argument(help="What it shall be; “” sets it back.")] = None,
 ) -> None:
     """Decide something for this computer: “set remote-allowed yes”, “set backend NAME”. Alone, it lists what is set."""
-    from bridge import preferences
+    from bridge.backends import preferences
 
     if name is None:
-        told = preferences.read()
+        decided = preferences.read()
     elif value is None:
         raise BadSettings(f"It is not said what “{name}” shall be.", f"Write “unflatten set {name} VALUE”.")
     else:
-        if name == "backend":
-            _check_backend(value)
-        told = preferences.change(name, value)
-    for each, now in told.named().items():
+        decided = preferences.change(name, value)
+    for each, now in preferences.listed(decided).items():
         if name in (None, each):
             print(f"{each} {_worded(now)}")
 
@@ -193,8 +222,8 @@ def set_key(service: Service) -> None:
 
     from bridge import keys
 
-    keys.check_service(service)
-    keys.keep(service, getpass(f"Key for {service}: ") if sys.stdin.isatty() else sys.stdin.readline())
+    credential = keys.credential_of(service)
+    keys.keep(credential, getpass(f"Key for {service}: ") if sys.stdin.isatty() else sys.stdin.readline())
     print(f"The key for {service} is in the keyring.")
 
 
@@ -203,7 +232,7 @@ def forget_key(service: Service) -> None:
     """Take a key out of the keyring."""
     from bridge import keys
 
-    gone = keys.forget(keys.check_service(service))
+    gone = keys.forget(keys.credential_of(service))
     print(f"The key for {service} is forgotten." if gone else f"There was no key for {service} in the keyring.")
 
 
@@ -212,7 +241,7 @@ def show_key(service: Service) -> None:
     """Say whether there is a key, and where; never the key itself. The exit code is 1 if there is none."""
     from bridge import keys
 
-    key = keys.find(keys.check_service(service))
+    key = keys.find(keys.credential_of(service))
     print(f"There is a key for {service} {key.where}." if key else f"There is no key for {service}.")
     if key is None:
         raise typer.Exit(1)
@@ -221,7 +250,7 @@ def show_key(service: Service) -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what is installed, what is missing, and where things are."""
-    from bridge.doctor import examine, report
+    from bridge.command.doctor import examine, report
 
     found = examine()
     if as_json:
@@ -240,13 +269,13 @@ def fal_env(
     shell: Annotated[str | None, typer.Option(help="Print for sh, fish, powershell or cmd.", metavar="NAME")] = None,
 ) -> None:
     """Let fal's own clients in a command speak with this computer. Without one, print what a shell needs for it."""
+    from bridge.client import ensure_fal_api
     from bridge.command.fal_env import printed, run, variables
-    from bridge.command.starting import ensure_fal_door
     from bridge.connection_file import data_dir
 
     if command:
         raise typer.Exit(run(command, data_dir()))
-    print(printed(variables(ensure_fal_door(data_dir()), os.environ), shell))
+    print(printed(variables(ensure_fal_api(data_dir()), os.environ), shell))
 
 
 def _show_version(wanted: bool) -> None:
@@ -289,40 +318,10 @@ def main() -> None:
         sys.exit(1)
 
 
-def _settings(layers: str, seed: int | None) -> Any:
-    """Settings of the command line's words. Raises BadSettings."""
-    from pydantic import ValidationError
-
-    from bridge.settings import Settings
-
-    try:
-        return Settings(num_layers="auto" if layers == "auto" else int(layers), seed=seed)
-    except (ValueError, ValidationError):
-        raise BadSettings(
-            f"“--layers {layers}” is not a number of layers.", "Use auto, or a number from 1 to 10."
-        ) from None
-
-
-def _check_backend(name: str) -> None:
-    from bridge.backends import base
-
-    if name not in base.names():
-        raise BadSettings(f"There is no backend named “{name}”.", f"Choose one of: {', '.join(base.names())}.")
-
-
 def _worded(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value) or "–"
-
-
-def _make_folder(folder: Path) -> None:
-    from bridge.files.save import CannotSave
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise CannotSave(f"{folder} cannot be made: {problem.strerror}.", "Choose another folder.") from None
 
 
 def _print_json(told: dict[str, Any]) -> None:

@@ -109,7 +109,7 @@ def careful_client(exempt: Exempt) -> httpx.AsyncClient:
     Where the user's system sends everything through a proxy, that one makes the connections and is trusted to; there
     the URLs' own writing is all that can be judged.
     """
-    timeout = httpx.Timeout(STALL_PATIENCE, connect=CONNECT_PATIENCE)
+    timeout = httpx.Timeout(STALL_PATIENCE, connect=CONNECT_PATIENCE, pool=None)
     here = CarefulTransport(exempt)
     if "https" in urllib.request.getproxies():
         mounts = {f"all://{origin.host}": here for origin in exempt}
@@ -152,7 +152,10 @@ class CarefulTransport(httpx.AsyncBaseTransport):
         except Exception as error:
             raise _as_httpx(error) from error
         return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Body(answer), extensions=dict(answer.extensions)
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer),
+            extensions=dict(cast(Any, answer).extensions),
         )
 
     async def aclose(self) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.backends import registry
 from bridge.backends.base import Credential
@@ -13,6 +13,7 @@ from bridge.errors import BadSettings, UnflattenError
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
+
 
 KEYRING = "unflatten"
 _READABLE = re.compile(r"[\x21-\x7e]{8,512}")
@@ -83,8 +84,8 @@ def keep(credential: Credential, value: str) -> None:
         safe = [each for each in able if not _is_plain_text(each)]
         if able and not safe:
             raise KeyringProblem(
-                "This system’s keyring is a file in plain text, which anyone who gets at your files can read: no key was "
-                "put into it.",
+                "This system’s keyring is a file in plain text, which anyone who gets at your files can read: no key "
+                "was put into it.",
                 f"Set up a keyring that encrypts, or put the key into the environment: the variable {variable}.",
             )
         for each in safe:
@@ -108,24 +109,23 @@ def forget(credential: Credential) -> bool:
     return True
 
 
-def _parts(ring: "KeyringBackend") -> "list[KeyringBackend]":
-    """The keyring, or those that it asks in turn."""
+def _parts(ring: "KeyringBackend") -> list[Any]:
+    """The keyring, or those that it asks in turn; not as KeyringBackend, of whose methods no types are known."""
     from keyring.backends.chainer import ChainerBackend
 
     if not isinstance(ring, ChainerBackend):
         return [ring]
-    parts: list[KeyringBackend] = ring.backends
-    return parts
+    return ring.backends
 
 
-def _keeps_nothing(ring: "KeyringBackend") -> bool:
+def _keeps_nothing(ring: object) -> bool:
     """Whether it only stands for a keyring, and says that all went well."""
     from keyring.backends import null
 
     return isinstance(ring, null.Keyring)
 
 
-def _is_plain_text(ring: "KeyringBackend") -> bool:
+def _is_plain_text(ring: object) -> bool:
     """Whether it writes a file that anyone can read, as keyrings.alt’s PlaintextKeyring does: only names tell."""
     names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(ring).__mro__]
     return any("plaintext" in name.lower().replace("_", "") for name in names)

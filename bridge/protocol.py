@@ -1,31 +1,35 @@
-"""Protocol 1 between plugin and bridge: the one file that both sides share (standard library, Python 3.9 and later).
+"""Protocol 1 between plugin and bridge, shared by both: standard library only, Python 3.9 and later.
 
 JSON text frames and binary frames over a WebSocket on 127.0.0.1; binary frames belong to the JSON frame before them,
 whose `chunks` (and `view_chunks`) says how many follow, each at most CHUNK bytes. Unknown fields are ignored; unknown
 types are an error.
 
 Client → bridge
-    hello {protocol, client, version}                        first frame; answered by welcome or error
-    decompose {job, settings, backend, document, batch?,
-               picture: {width, height, model, depth, channels?, profile, dpi, chunks, view_chunks, profile_bytes?}}
+    hello {protocol}                                         first frame; answered by welcome or error
+    decompose {job, settings?, backend?, options?, batch?,
+               picture: {width, height, model, depth, channels?, chunks, view_chunks?, profile_bytes?}}
                + pixels, the view's pixels, the profile, without waiting for an answer
-    cancel {job} · attach {job, have: [layer numbers]} · backends {} · estimate {settings, backend, width, height}
+    cancel {job} · attach {job, have?: [layer numbers]}
+    backends {} · estimate {settings?, backend?, options?, width, height}
 Bridge → client
-    welcome {protocol, version} · backends {backends: [...]} · estimate {seconds, dollars}
-    accepted {job, position}   the picture has arrived whole and is in the journal; position: how many pictures go first
+    welcome {protocol} · backends {backends: [...]} · estimate {seconds, dollars}
+    accepted {job, position}   the picture has arrived whole and is stored; position: how many pictures go first
     progress {job, stage, step, steps, seconds_left?}
-    stack {job, width, height, layers: [{name, kind, rect: [left, top, width, height]}]}    back to front
-    layer {job, index, name, rect, chunks} + pixels in the picture's own model, depth and order of channels
-    done {job, report: {...}} · error {job?, code, message, hint, retryable}
+    stack {job, layers: [{name, kind, rect: [left, top, width, height]}]}    back to front
+    layer {job, index, rect, chunks} + pixels in the picture's own model, depth and order of channels
+    done {job, report: {...}} · error {job?, code, kind?, message, hint, retryable}
 
-`job` is chosen by the client: 32 hexadecimal digits. `batch` true: pictures that someone waits for go first. `settings`
-and `backend` may be left out. `attach` is answered by what the client lacks: progress, or stack, layers and done, or
-error. Pixels are rows top to bottom, straight alpha last. `channels`: “RGBA”, or “BGRA” as Krita keeps 8-bit pixels,
-which the bridge turns around far faster than the plugin could.
+`job` is chosen by the client: 32 hexadecimal digits. `settings` has the names of bridge/settings.py; `backend` is the
+one that the user prefers where it is left out, and `options` are that backend's own. What is wrong with any of these is
+an error before a picture is taken, also in answer to `estimate`. `batch` true: pictures that someone waits for go
+first. `attach` is answered by what the client lacks: progress, or stack, layers and done, or error. Pixels are rows top
+to bottom, straight alpha last. `channels`: “RGBA”, or “BGRA” as Krita keeps 8-bit and 16-bit integer pixels, which the
+bridge reorders far faster than the plugin could. `kind` of an error is what it is about, as in bridge/errors.py;
+`retryable`: the same again may succeed.
 
 `model` and `depth` are Krita's names (MODELS, DEPTHS). A document that is not 8-bit sRGB sends Krita's own 8-bit sRGB
 view of itself, RGBA, in `view_chunks` frames after its pixels, and after that its ICC profile in one frame of
-`profile_bytes`; `profile` is only its name. Layers come in the document's own model and depth.
+`profile_bytes`. Layers come in the document's own model and depth.
 """
 
 import json
@@ -43,7 +47,7 @@ DEPTHS = {"U8": 1, "U16": 2, "F16": 2, "F32": 4}
 
 # type → the fields without which it means nothing
 CLIENT_MESSAGES: dict[str, list[str]] = {
-    "hello": ["protocol", "client", "version"],
+    "hello": ["protocol"],
     "decompose": ["job", "picture"],
     "cancel": ["job"],
     "attach": ["job"],
@@ -51,13 +55,13 @@ CLIENT_MESSAGES: dict[str, list[str]] = {
     "estimate": ["width", "height"],
 }
 SERVER_MESSAGES: dict[str, list[str]] = {
-    "welcome": ["protocol", "version"],
+    "welcome": ["protocol"],
     "backends": ["backends"],
     "estimate": ["seconds", "dollars"],
     "accepted": ["job", "position"],
     "progress": ["job", "stage", "step", "steps"],
-    "stack": ["job", "width", "height", "layers"],
-    "layer": ["job", "index", "name", "rect", "chunks"],
+    "stack": ["job", "layers"],
+    "layer": ["job", "index", "rect", "chunks"],
     "done": ["job", "report"],
     "error": ["code", "message", "hint", "retryable"],
 }

@@ -27,7 +27,10 @@ PACKAGES = (
 
 
 def run_tests(environment: Environment, arguments: list[str]) -> int:
-    """Set up, then run pytest with `arguments` (none: everything); its exit code."""
+    """Set up, run the checks, then pytest with `arguments` (none: everything).
+
+    Returns an exit code, 0 only where both are good. The tests run also where a check fails: one run shows both.
+    """
     heading("Setting up for the tests")
     environment.make(dev=True)
     _get_packages()
@@ -36,8 +39,17 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
             "There is no Krita here, and without it the tests that matter most would be left out.",
             f"as root: apt-get install --no-install-recommends {' '.join(PACKAGES)}",
         )
+    heading("Checking format, lint, sizes, imports and types")
+    checked = _run_module(environment, "scripts.checking")
     heading("Running the tests")
-    command = [str(environment.python), "-m", "pytest", *arguments]
+    tested = _run_module(environment, "pytest", *arguments)
+    if checked:
+        line("The tests have run, but scripts/check found something: see above.")
+    return tested or checked
+
+
+def _run_module(environment: Environment, *words: str) -> int:
+    command = [str(environment.python), "-m", *words]
     return subprocess.run(command, cwd=environment.root, env=clean_environment(), check=False).returncode
 
 

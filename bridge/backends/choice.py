@@ -104,7 +104,9 @@ def _checked(backend: AnyBackend, decided: Mapping[str, Any], own: Mapping[str, 
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "options"
         reason = first["msg"][:1].lower() + first["msg"][1:]
-        raise BadSettings(f"The option “{name}” of “{backend.name}” cannot be used: {reason}.") from None
+        field = backend.Options.model_fields.get(name)
+        hint = (field and field.description) or f"Without it, {field.default if field else 'its default'} is used."
+        raise BadSettings(f"The option “{name}” of “{backend.name}” cannot be used: {reason}.", hint) from None
 
 
 def is_computer_wide(backend: AnyBackend, option: str) -> bool:

@@ -4,17 +4,15 @@ It names no backend: which options there are to decide is what the registered ba
 """
 
 import json
-import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bridge.atomic_text import write_text
 from bridge.backends import registry
-from bridge.errors import BadSettings
 from bridge.connection_file import data_dir
+from bridge.errors import BadSettings
 
 FILE = "preferences.json"
 _NAMES = {"remote-allowed": "remote_allowed", "backend": "backend"}
@@ -170,13 +168,8 @@ def _with_option(before: Preferences, name: str, backend: str, option: str, text
 
 def _write(folder: Path, preferences: Preferences) -> None:
     """Whole or not at all, and for the user's eyes alone. Raises BadSettings."""
-    part = folder / f".{FILE}.{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(part, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(preferences.model_dump_json(indent=1) + "\n")
-        os.replace(part, folder / FILE)
+        write_text(folder / FILE, preferences.model_dump_json(indent=1) + "\n", 0o600)
     except OSError as problem:
-        with suppress(OSError):
-            part.unlink()
         raise BadSettings(f"Your preferences could not be kept: {problem.strerror}.", f"Look at {folder}.") from None

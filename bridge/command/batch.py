@@ -1,29 +1,33 @@
 """Many pictures into their layers: which are to be done, and what became of each."""
 
+import asyncio
+import json
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-import psutil
 from filelock import FileLock, Timeout
 
-from bridge.backends.base import Remote
-from bridge.command import crew, remote
-from bridge.command.crew import OnProgress, worker_count
-from bridge.command.split import Order, Outcome
-from bridge.command.submitted import Submission
-from bridge.errors import BadPicture, UnflattenError
-from bridge.files.atomic import explained
-from bridge.files.load import ENDINGS
+from bridge.backends import registry
+from bridge.command import price
+from bridge.command.interrupt import Interrupt
+from bridge.command.run import Outcome, opened, remove_leftovers, request_for, run_jobs
+from bridge.command.wanted import Wanted
+from bridge.errors import BadPicture, BadSettings, UnflattenError
+from bridge.files.disk import explained
+from bridge.files.kinds import ENDINGS
 from bridge.files.save import CannotSave, Format
-from bridge.jobs.local import chosen, load_able
+from bridge.jobs.job import JobRequest, Progressed
 from bridge.manifest import MANIFEST_FILE, Entry, Manifest, digest
-from bridge.preferences import DEFAULT_BACKEND
-from bridge.settings import Settings
 
+MEMORY_EACH = 2 * 2**30
+"""Bytes that splitting one picture of a few megapixels takes at most."""
+CORES_EACH = 2
+"""Cores that one picture keeps busy: with more workers than that they wait for each other."""
 LOCK = ".unflatten-batch.lock"
 
 
@@ -47,9 +51,20 @@ class Batch:
 
     folder: Path
     kind: Format
-    settings: Settings
-    backend: str | None = None
+    wanted: Wanted
     workers: int | None = None
+
+
+class View(Protocol):
+    """Shows how far the pictures are. Its block is where it may draw."""
+
+    def say(self, sentence: str) -> None: ...
+
+    def drawing(self, total: int) -> AbstractContextManager[object]: ...
+
+    def progress(self, source: Path, step: Progressed) -> None: ...
+
+    def show(self, result: Result) -> None: ...
 
 
 def pictures_in(named: list[Path], output: Path) -> list[Path]:
@@ -73,51 +88,101 @@ def _is_picture(file: Path) -> bool:
     return file.is_file() and file.suffix.lower() in ENDINGS and not file.name.startswith(".")
 
 
-def run_batch(
-    sources: list[Path], batch: Batch, on_progress: OnProgress, cancelled: Callable[[], bool]
-) -> Iterator[Result]:
-    """Split every picture that is not done yet; yields what became of each, those done before first."""
-    with _alone(batch.folder):
-        manifest = Manifest(batch.folder)
-        orders: dict[Order, Entry] = {}
-        for source, name in _named(sources, batch, manifest).items():
-            order = Order(source, batch.folder / name, batch.kind, batch.settings, batch.backend)
-            wanted = Entry(str(source.resolve()), digest(source), _how(batch))
-            if not source.exists():
-                yield Result(source, order.target, problem=BadPicture(f"There is no file {source}.", "Check its name."))
-            elif manifest.holds(name, wanted):
-                yield Result(source, order.target)
-            elif order.target.exists() and not manifest.owns(name):
-                yield Result(source, order.target, problem=_not_ours(order.target))
-            else:
-                orders[order] = wanted
-        # Written before the work: what a crash leaves is then known to be ours, and made anew.
-        _keep(manifest, batch.folder, {order.target.name: wanted for order, wanted in orders.items()})
-        for order, outcome in _work_through(orders, batch, on_progress, cancelled):
-            if isinstance(outcome, UnflattenError):
-                yield Result(order.source, order.target, problem=outcome)
-            else:
-                saved = replace(orders[order], result=digest(order.target))
-                _keep(manifest, batch.folder, {order.target.name: saved})
-                yield Result(order.source, order.target, outcome)
+def format_named(name: str) -> Format:
+    """The format of that name. Raises BadSettings."""
+    if name not in ("ora", "psd", "png"):
+        raise BadSettings(f"There is no format “{name}”.", "Choose ora, psd or png.")
+    return name
 
 
-def _work_through(
-    orders: dict[Order, Entry], batch: Batch, on_progress: OnProgress, cancelled: Callable[[], bool]
-) -> Iterator[tuple[Order, crew.Result]]:
-    name = chosen(batch.backend)
-    backend = load_able(name) if orders and name != DEFAULT_BACKEND else None
-    if isinstance(backend, Remote):
-        how = f"{name} {batch.settings.model_dump_json()}"
-        sent = [(order, Submission(wanted.picture, how, order.target)) for order, wanted in orders.items()]
-        return remote.work_through(sent, backend, on_progress, cancelled)
-    workers = batch.workers or worker_count(len(orders), os.cpu_count() or 1, psutil.virtual_memory().available)
-    return crew.work_through(orders, workers, on_progress, cancelled)
+def worker_count(pictures: int, cores: int, memory: int) -> int:
+    """As many workers as help: bounded by the pictures, by the cores and by the free memory in bytes."""
+    return max(1, min(pictures, -(-cores // CORES_EACH), memory // MEMORY_EACH))
+
+
+async def run_batch(sources: list[Path], batch: Batch, view: View, interrupt: Interrupt) -> bool:
+    """Split every picture that is not done yet, and show what became of each; False where the user asked to stop.
+
+    Raises UnflattenError where none can be split.
+    """
+    requests: list[JobRequest] = []
+    try:
+        async with opened(batch.wanted.chosen, batch.workers or _worker_count(len(sources))) as engine:
+            view.say(batch.wanted.note)
+            view.say(price.told(batch.wanted.chosen, batch.wanted.settings, len(sources)))
+            _make_folder(batch.folder)
+            with alone(batch.folder), view.drawing(len(sources)):
+                manifest = Manifest(batch.folder)
+                todo = await _to_be_done(sources, batch, manifest, view)
+                # Written before the work: what a crash leaves is then known to be ours, and made anew.
+                _keep(manifest, batch.folder, {result.target.name: entry for result, entry in todo})
+                requests += (_request(result, entry, batch) for result, entry in todo)
+                started = {request.id: each for request, each in zip(requests, todo, strict=True)}
+                happenings = run_jobs(engine, requests, interrupt, spare_begun=True)
+                async with aclosing(happenings):
+                    async for request, happening in happenings:
+                        await _take(happening, *started[request.id], batch, manifest, view)
+    finally:
+        remove_leftovers(requests)
+    return not interrupt.asked
+
+
+async def _to_be_done(sources: list[Path], batch: Batch, manifest: Manifest, view: View) -> list[tuple[Result, Entry]]:
+    """The pictures that are to be split, and what is to stand in the list of each; the others are shown."""
+    todo: list[tuple[Result, Entry]] = []
+    for source, name in _named(sources, batch, manifest).items():
+        result = Result(source, batch.folder / name)
+        picture = await asyncio.to_thread(digest, source)
+        entry = Entry(str(source.resolve()), picture, _how(batch))
+        if not source.exists():
+            missing = BadPicture(f"There is no file {source}.", "Check its name.")
+            view.show(replace(result, problem=missing))
+        elif manifest.holds(name, entry):
+            view.show(result)
+        elif result.target.exists() and not manifest.owns(name):
+            view.show(replace(result, problem=_not_ours(result.target)))
+        else:
+            todo.append((result, entry))
+    return todo
+
+
+async def _take(
+    happening: Progressed | Outcome | UnflattenError,
+    result: Result,
+    entry: Entry,
+    batch: Batch,
+    manifest: Manifest,
+    view: View,
+) -> None:
+    """Show what happened to a picture; write down that it is done."""
+    match happening:
+        case Progressed():
+            view.progress(result.source, happening)
+        case Outcome():
+            saved = replace(entry, result=await asyncio.to_thread(digest, result.target))
+            _keep(manifest, batch.folder, {result.target.name: saved})
+            view.show(replace(result, outcome=happening))
+        case UnflattenError():
+            if happening.kind != "cancelled":
+                view.show(replace(result, problem=happening))
+
+
+def _request(result: Result, entry: Entry, batch: Batch) -> JobRequest:
+    return request_for(result.source, result.target, batch.kind, batch.wanted, entry.picture, batch=True)
+
+
+def _worker_count(pictures: int) -> int:
+    import psutil
+
+    return worker_count(pictures, os.cpu_count() or 1, psutil.virtual_memory().available)
 
 
 @contextmanager
-def _alone(folder: Path) -> Generator[None]:
-    """Two batches into one folder would undo each other's list."""
+def alone(folder: Path) -> Generator[None]:
+    """Keep other batches out of `folder`: each would take the other's results for the user's own. Raises CannotSave.
+
+    The lock's file stays. Were it removed, who had opened it before would lock a file that nobody else sees any more.
+    """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -128,7 +193,6 @@ def _alone(folder: Path) -> Generator[None]:
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)
         lock.release()
 
 
@@ -137,9 +201,18 @@ def _keep(manifest: Manifest, folder: Path, entries: dict[str, Entry]) -> None:
         manifest.write(entries)
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise CannotSave(f"{folder} cannot be made: {problem.strerror}.", "Choose another folder.") from None
+
+
 def _how(batch: Batch) -> str:
-    backend = batch.backend or chosen()
-    return f"{batch.kind} {backend if backend != DEFAULT_BACKEND else ''} {batch.settings.model_dump_json()}"
+    """How results are made, for the list: as it was written when there was one backend without options, where it is."""
+    name, options = batch.wanted.chosen.name, batch.wanted.options
+    told = f"{batch.kind} {name if name != registry.default() else ''} {batch.wanted.settings.model_dump_json()}"
+    return f"{told} {json.dumps(options, sort_keys=True)}" if options else told
 
 
 def _not_ours(target: Path) -> CannotSave:

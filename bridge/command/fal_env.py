@@ -1,4 +1,4 @@
-"""`unflatten fal-env`: the environment in which fal's own clients speak with the door on this computer."""
+"""`unflatten fal-env`: the environment in which fal's own clients speak with this computer."""
 
 import contextlib
 import os
@@ -13,34 +13,33 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bridge.command.running import open_fal_door
-from bridge.command.starting import ensure_fal_door
+from bridge.client import ensure_fal_api, open_fal_api
 from bridge.errors import BadSettings, UnflattenError
 
 SHELLS = ("sh", "fish", "powershell", "cmd")
 KEEP_OPEN_EVERY = 60.0
-"""Seconds; the bridge, which ends after a time without work, so learns that its door is still wanted."""
+"""Seconds; the bridge, which ends after a time without work, so learns that fal's API is still wanted."""
 LOCAL = ("127.0.0.1", "localhost")
 PRELOAD = Path(__file__).with_name("fal_env_node.cjs")
 
 
-def variables(door: Mapping[str, Any], before: Mapping[str, str]) -> dict[str, str]:
-    """What a command needs, by what the bridge tells of its open door. before: the environment that it would have."""
-    proxy, bundle = door["url"], door["bundle"]
+def variables(api: Mapping[str, Any], before: Mapping[str, str]) -> dict[str, str]:
+    """What a command needs, by what the bridge tells of fal's API. before: the environment that it would have."""
+    proxy, bundle = api["url"], api["bundle"]
     no_proxy = ",".join(_kept_from_proxies(before))
     return {
-        "FAL_KEY": door["key"],
-        # fal's hosts are asked for through the door, which answers for them itself; it leads nowhere else
+        "FAL_KEY": api["key"],
+        # fal's hosts are asked for through this proxy, which answers for them itself and leads nowhere else
         **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), proxy),
         **dict.fromkeys(("NO_PROXY", "no_proxy"), no_proxy),
         "FAL_RUN_HOST": "fal.run",
         "FAL_QUEUE_RUN_HOST": "queue.fal.run",
-        # Python and curl; it holds all that they trusted before, and the door's own authority
+        # Python and curl; it holds all that they trusted before, and the bridge's own authority
         **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), bundle),
         # Node knows no proxy before 24, and would then ask it for every other host, too: a preloaded file leads it
-        "NODE_EXTRA_CA_CERTS": door["authority"],
+        "NODE_EXTRA_CA_CERTS": api["authority"],
         "NODE_OPTIONS": _node_options(before.get("NODE_OPTIONS", "")),
-        "UNFLATTEN_FAL_URL": door["url"],
+        "UNFLATTEN_FAL_URL": api["url"],
     }
 
 
@@ -55,10 +54,10 @@ def printed(values: Mapping[str, str], shell: str | None) -> str:
 def run(command: list[str], data: Path) -> int:
     """Run `command` in that environment; its exit code, or 128 and the signal that ended it.
 
-    The door stays open as long as the command runs. Raises UnflattenError where it cannot be opened.
+    The API stays open as long as the command runs. Raises UnflattenError where it cannot be opened.
     """
-    door = ensure_fal_door(data)
-    environment = {**os.environ, **variables(door, os.environ)}
+    api = ensure_fal_api(data)
+    environment = {**os.environ, **variables(api, os.environ)}
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:
         raise UnflattenError(f"There is no command “{command[0]}”.", "Check its name.", code="no_command")
@@ -108,7 +107,7 @@ def _kept_open(data: Path) -> Generator[None]:
     def remind() -> None:
         while not ended.wait(KEEP_OPEN_EVERY):
             with contextlib.suppress(UnflattenError):
-                open_fal_door(data)
+                open_fal_api(data)
 
     threading.Thread(target=remind, name="keep-open", daemon=True).start()
     try:

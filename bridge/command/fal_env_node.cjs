@@ -1,4 +1,4 @@
-// Preloaded into Node by “unflatten fal-env”: what a program asks of fal's hosts goes to the door on this computer.
+// Preloaded into Node by “unflatten fal-env”: what a program asks of fal's hosts goes to the bridge on this computer.
 // Other hosts are asked as ever.
 "use strict";
 
@@ -10,10 +10,10 @@ const PLACES = {
   "api.fal.ai": "/platform",
 };
 
-const door = process.env.UNFLATTEN_FAL_URL;
+const base = process.env.UNFLATTEN_FAL_URL;
 const usual = globalThis.fetch;
 
-// The same address at the door; undefined for any other host's.
+// The same address at the bridge; undefined for any other host's.
 function led(address) {
   let url;
   try {
@@ -22,10 +22,10 @@ function led(address) {
     return undefined; // fetch itself says what is wrong with it
   }
   const place = url.protocol === "https:" && url.port === "" ? PLACES[url.hostname] : undefined;
-  return place === undefined ? undefined : door + place + url.pathname + url.search;
+  return place === undefined ? undefined : base + place + url.pathname + url.search;
 }
 
-if (door && typeof usual === "function") {
+if (base && typeof usual === "function") {
   globalThis.fetch = function fetch(resource, options) {
     if (resource instanceof Request) {
       const there = led(resource.url);

@@ -2,6 +2,7 @@
 
 import io
 from functools import cache
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +37,15 @@ def looks_like_srgb(profile: bytes) -> bool:
 
 @cache
 def srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    return _made("sRGB")
 
 
 def lab() -> bytes:
     """The profile of CIE L*a*b* with D50, which is what PSD and TIFF mean by Lab."""
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    return _made("LAB").tobytes()
+
+
+def _made(space: Literal["sRGB", "LAB"]) -> ImageCms.ImageCmsProfile:
+    # its type is littleCMS's own, which nobody has described
+    made = cast(Any, ImageCms.createProfile(space))  # pyright: ignore[reportUnknownMemberType]
+    return ImageCms.ImageCmsProfile(made)

@@ -3,12 +3,14 @@
 import contextlib
 import errno
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from bridge.errors import OutOfSpace
+from bridge.errors import OutOfSpace, UnflattenError
 
 RESERVE = 64 * 2**20
 """Bytes left free on the disk beside what a job may need, for the store and for everything else that runs."""
@@ -74,3 +76,81 @@ def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest[:WRITE_PIECE]) :]
+
+
+# What the user asked to be saved: with the mode of the user's other files, since the system itself takes the umask off
+
+
+@contextlib.contextmanager
+def whole_file(target: Path) -> Generator[Path]:
+    """A path to write to; it becomes `target` by renaming when the block ends well, and vanishes otherwise."""
+    with explained(target):
+        remove_unfinished(target)
+        fresh = _unfinished(target)
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            yield fresh
+            os.replace(fresh, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Generator[Path]:
+    """A folder to write to; when the block ends well its files move into `target`, made where there is none."""
+    with explained(target):
+        remove_unfinished(target)
+        fresh = _unfinished(target)
+        fresh.mkdir()
+        try:
+            yield fresh
+            if target.exists():
+                for file in sorted(fresh.iterdir()):
+                    os.replace(file, target / file.name)
+            else:
+                fresh.rename(target)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def remove_unfinished(target: Path) -> None:
+    """Remove what processes that have ended left of a `target` that they had begun to save."""
+    import psutil
+
+    name = re.compile(rf"{re.escape(_start(target))}(\d+)-[0-9a-f]{{8}}{re.escape(target.suffix)}")
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(target.parent):
+            found = name.fullmatch(entry.name)
+            if found and not psutil.pid_exists(int(found[1])):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+
+@contextlib.contextmanager
+def explained(target: Path) -> Generator[None]:
+    """Within it the disk’s refusal to write `target` becomes an UnflattenError."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in FULL:
+            raise OutOfSpace(
+                f"The disk is full: {target.name} could not be saved.", "Free some space, then try again."
+            ) from problem
+        raise UnflattenError(
+            f"{target} could not be saved: {problem.strerror or problem}.",
+            "Choose a folder that exists and that you may write to.",
+            code="cannot_save",
+        ) from problem
+
+
+def _unfinished(target: Path) -> Path:
+    """A name beside `target` that tells which process is at work on it."""
+    return target.with_name(f"{_start(target)}{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
+
+
+def _start(target: Path) -> str:
+    return f".{target.stem[:40]}-"

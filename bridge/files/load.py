@@ -10,16 +10,16 @@ from typing import cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from bridge.errors import BadPicture, UnflattenError
 from bridge.files.colour import U8, lab, looks_like_srgb, to_srgb
+from bridge.files.kinds import TAKEN, check_is_file
 from bridge.files.psd_merged import merged_image
 from bridge.limits import MAX_PIXELS, check_picture
 from bridge.picture import Picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
-TAKEN = "PNG, JPEG, WebP, TIFF, BMP, PSD, ORA and KRA"
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".psd", ".ora", ".kra")
 MAX_FILE = 2 * 2**30
 MERGED = "mergedimage.png"
 REMEDY = "Take it apart in Krita, which keeps its depth, or convert it to 8 bits per channel first."
@@ -57,10 +57,7 @@ def load_picture(path: Path) -> Picture:
 
 def _read(path: Path) -> bytes:
     """The file's bytes, or a sentence that says why not."""
-    if not path.exists():
-        raise BadPicture(f"There is no file {path}.", "Check the name and the folder.")
-    if not path.is_file():
-        raise BadPicture(f"{path} is not a file.", "Give a picture; for a whole folder of them use “unflatten batch”.")
+    check_is_file(path)
     try:
         size = path.stat().st_size
         if size > MAX_FILE:
@@ -107,7 +104,8 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
         return data[PNG_DEPTH] > 8
     if image.format == "TIFF":
-        depths = cast(tuple[int, ...], image.tag_v2.get(TIFF_DEPTHS, (1,)))  # pyright: ignore[reportAttributeAccessIssue]
+        assert isinstance(image, TiffImageFile)
+        depths = cast(tuple[int, ...], image.tag_v2.get(TIFF_DEPTHS, (1,)))
         return max(depths) > 8
     return image.mode.startswith(("I", "F"))
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from bridge.files.atomic import whole_file
+from bridge.files.disk import whole_file
 from bridge.files.png import encode
 from bridge.picture import Picture, Stack
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bridge.files.atomic import whole_folder
+from bridge.files.disk import whole_folder
 from bridge.picture import Layer, Picture, Pixels, Stack
 
 LIST = "stack.json"

@@ -24,8 +24,8 @@ from psd_tools.psd.layer_and_mask import (
 from psd_tools.psd.tagged_blocks import TaggedBlocks
 
 from bridge.errors import UnflattenError
-from bridge.files.atomic import whole_file
 from bridge.files.colour import U8
+from bridge.files.disk import whole_file
 from bridge.picture import Layer, Picture, Stack
 
 MAX_SIDE = 30_000

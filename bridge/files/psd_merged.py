@@ -26,7 +26,7 @@ def merged_image(data: bytes, name: str) -> Image.Image:
             "Take it apart in Krita, which keeps its depth, or convert it to 8 bits per channel first.",
         )
     # The size is checked above: psd-tools' own ceiling would refuse pictures that we take.
-    psd = PSDImage.open(io.BytesIO(data), max_alloc_bytes="unlimited")
+    psd = PSDImage.open(io.BytesIO(data), max_alloc_bytes="unlimited")  # pyright: ignore[reportUnknownMemberType]
     if not _is_whole(psd._record.image_data, psd._record.header):  # pyright: ignore[reportPrivateUsage]
         raise BadPicture(f"{name} is damaged: its end is missing.", "Get a complete copy of the picture.")
     image = psd.topil(apply_icc=False) if psd.has_preview() else None

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bridge.errors import UnflattenError
-from bridge.picture import Picture, Stack
+
+if TYPE_CHECKING:  # numpy is for workers: the command that asks for the file does without it
+    from bridge.picture import Picture, Stack
 
 Format = Literal["ora", "psd", "png"]
 
@@ -54,12 +56,12 @@ def check_sheet(sheet: Path, source: Path, target: Path, *, force: bool) -> None
     check_target(sheet, source, force=force)
 
 
-def save(stack: Stack, picture: Picture, target: Path, kind: Format) -> None:
+def save(stack: "Stack", picture: "Picture", target: Path, kind: Format) -> None:
     """Save `stack` as `target`, whole or not at all."""
     _writer(kind)(stack, picture, target)
 
 
-def _writer(kind: Format) -> Callable[[Stack, Picture, Path], None]:
+def _writer(kind: Format) -> "Callable[[Stack, Picture, Path], None]":
     # Each brings a library of its own: only the one that is needed is loaded.
     if kind == "ora":
         from bridge.files.openraster import write_openraster

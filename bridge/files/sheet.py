@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bridge.files.atomic import whole_file
+from bridge.files.disk import whole_file
 from bridge.files.fonts import FreeTypeFont, elide, font_for
 from bridge.picture import Layer, Picture, Stack
 

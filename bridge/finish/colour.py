@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from bridge.errors import BadPicture
 from bridge.finish.encoding import Encoding
-from bridge.finish.images import Floats
+from bridge.finish.images import Floats, floats
 from bridge.picture import Model, Picture
 
 U8 = NDArray[np.uint8]
@@ -80,8 +80,8 @@ class ToDocument:
             return 1.0
         ramp = np.repeat(np.arange(RAMP, dtype=np.uint8)[None, :, None], 3, 2)
         greys = self(ramp)[0]
-        slope = np.sqrt((np.gradient(greys, axis=0) ** 2).sum(1) / 3) * (RAMP - 1)
+        slope = floats(np.sqrt((np.square(np.gradient(greys, axis=0))).sum(1) / 3)) * (RAMP - 1)
         light = greys @ (np.ptp(greys, axis=0) * np.sign(greys[-1] - greys[0]))
         order = np.argsort(light, kind="stable")
         here = colours @ (np.ptp(greys, axis=0) * np.sign(greys[-1] - greys[0]))
-        return np.interp(here, light[order], slope[order]).astype(np.float32)
+        return floats(np.interp(here, light[order], slope[order]))

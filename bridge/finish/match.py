@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from bridge.finish.grid import Plate
-from bridge.finish.images import Floats, blurred, each, fitted, floats, half, joined, resized, smoothstep, towards
+from bridge.finish.images import Floats, blurred, each, fitted, floats, half, joined, smoothstep, towards
+from bridge.pyramid import Level, pull, push, with_prior
 
 FAINT = (0.02, 0.12)
 """Between these values of alpha a draft's own colours come to be believed."""
@@ -15,9 +16,18 @@ SURE = 0.97
 MOST = 0.2
 """The largest drift that is believed, in parts of the range: what is more is another thing, or a light above 1."""
 ROUNDS = 2
-SMALLEST = 4  # pixels a side, at the top of the pyramid
-LOOSE = 0.05  # how soon the level above is asked, by weight of what is known
+SMALLEST = 4
+"""Pixels on the longer side at the top of the pyramid."""
+LOOSE = 0.05
+"""The weight of the level above where the drift is read from mixed pixels."""
 STRICT = 0.01
+"""The same where it is read from pixels in which the layer is seen alone."""
+TOP_PRIOR = 1e-3
+"""The weight of the whole layer's mean drift at the top of the pyramid."""
+MIXED_FINEST = 4
+"""Drift read from mixed pixels is averaged over at least two to the power of this pixels a side."""
+ALONE_FINEST = 1
+"""The same for pixels in which the layer is seen alone."""
 NEAR = 0.03
 """Alpha from which something of a layer is there."""
 HINT = 2e-4
@@ -107,25 +117,18 @@ def _drifts(plates: Sequence[Plate], seen: Sequence[Floats], source: Floats) -> 
 
 def _spread(residual: Floats, plate: _Half) -> Floats:
     """The drift that the residual (h, w, C) speaks of, smooth over the plate's window."""
-    mixed = _push_pull(residual * plate.mixed, plate.share, LOOSE, finest=4)
+    mixed = _smoothed(Level(residual * plate.mixed, plate.share), LOOSE, MIXED_FINEST)
     mixed *= HINT
     mixed += residual * plate.alone
-    return _push_pull(mixed, plate.known, STRICT, finest=1)
+    return _smoothed(Level(mixed, plate.known), STRICT, ALONE_FINEST)
 
 
-def _push_pull(values: Floats, weights: Floats, loose: float, finest: int) -> Floats:
-    """Σ values / Σ weights over neighbourhoods that grow until they hold enough; none finer than 2^finest pixels.
+def _smoothed(level: Level, prior: float, finest: int) -> Floats:
+    """The level's mean over neighbourhoods that grow until they weigh more than `prior`, (h, w, C).
 
-    values: (h, w, C), weighted already; weights: (h, w). Returns (h, w, C).
+    None of them is smaller than 2^finest pixels a side.
     """
-    levels = [joined(values, weights)]
-    while max(levels[-1].shape[:2]) > SMALLEST:
-        height, width = levels[-1].shape[:2]
-        levels.append(resized(levels[-1], -(-width // 2), -(-height // 2), cv2.INTER_AREA))
-    top = levels.pop()
-    whole = top.reshape(-1, top.shape[2]).sum(0)
-    average = whole[:-1] / max(float(whole[-1]), 1e-6)
-    out = (top[..., :-1] + 1e-3 * average) / (top[..., -1:] + 1e-3)
-    for level in reversed(levels[min(finest, len(levels)) :]):
-        out = (level[..., :-1] + loose * fitted(floats(out), level.shape)) / (level[..., -1:] + loose)
-    return fitted(floats(out), values.shape)
+    *levels, top = pull(level, longest=SMALLEST)
+    out = with_prior(TOP_PRIOR)(top, top.average())
+    out = push(levels[min(finest, len(levels)) :], out, with_prior(prior))
+    return fitted(out, level.weighted.shape)

@@ -60,13 +60,13 @@ def _solve(
     """Colour (C, m) and alpha (m) that give `goal` over `below`, alpha at least as given."""
     colour, solved = goal.copy(), np.full_like(alpha, form.opaque)
     least = _least_alpha(form, below, goal, alpha, low, high)
-    left = np.arange(goal.shape[1])
+    left = np.arange(int(goal.shape[1]), dtype=np.intp)
     for step in range(STEPS[form.dtype.kind]):
         b, t = below[:, left], goal[:, left]
         tried = _raised(form, least[left], step)
         guess = b + (t - b.astype(np.float64)) * (form.opaque / tried.astype(np.float64))
         guess = guess.clip(low, high)
-        chosen, right = np.empty_like(t), np.zeros(t.shape, bool)
+        chosen, right = np.empty_like(t), np.zeros(t.shape, np.bool_)
         for nudge in NUDGES:
             candidate = _nudged(form, guess, nudge)
             hit = _near(form, blend(form, b, candidate, tried), t)
@@ -74,9 +74,9 @@ def _solve(
             right |= hit
             if right.all():
                 break
-        done = right.all(0)
+        done = np.all(right, axis=0)
         colour[:, left[done]], solved[left[done]] = chosen[:, done], tried[done]
-        left = left[~done]
+        left = np.asarray(left[~done], np.intp)
         if len(left) == 0:
             break
     return colour, solved

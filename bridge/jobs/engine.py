@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from bridge.backends import registry
 from bridge.errors import Cancelled, UnflattenError
 from bridge.jobs.endings import Endings
 from bridge.jobs.errors import Abandoned, Busy, CutOff, DuplicateJob, ShuttingDown, UnknownJob
@@ -52,7 +53,7 @@ class Engine:
         """Jobs of before a restart whose picture is not here yet: `take_up` is for whoever can bring it."""
         self._owner = owner
         self._jobs = LiveJobs()
-        self._listening = Listening(self._jobs, files, abandon=self._abandon, grace=grace)
+        self._listening = Listening(self._jobs, files, abandon=lambda job: self.cancel(job, Abandoned()), grace=grace)
         self.executor = Executor(store, files, workers, cpu=cpu, changed=self._listening.tell_positions)
         self.endings = Endings(store, files, self._jobs)
         self._draining = False
@@ -97,8 +98,13 @@ class Engine:
         return next((each.job for each in self._jobs.same(same_as) if each.why_cancelled is None), None)
 
     def position(self, job_id: str) -> int:
-        """How many jobs go before one that has not begun; those whose picture is on its way come last."""
-        return self._jobs.position(job_id, self.executor.scheduler.lanes)
+        """How many jobs of its lane go before one that has not begun."""
+        live = self._jobs.get(job_id)
+        if live is None or live.begun:
+            return 0
+        request = live.job.request
+        lane = self.executor.scheduler.lane(registry.get(request.backend).placement)
+        return lane.position(job_id, request.client, batch=request.batch)
 
     def attach(self, job_id: str, have: set[int], listener: Listener) -> None:
         """Tell `listener` what it lacks of a job, and all that happens from now on. Raises UnknownJob."""
@@ -196,9 +202,6 @@ class Engine:
         self.store.close()
 
     # One job's life
-
-    def _abandon(self, job_id: str) -> None:
-        self.cancel(job_id, Abandoned())
 
     def _add(self, request: JobRequest, listener: Listener) -> LiveJob:
         job = Job(request, owner=self._owner)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from bridge.backends.base import CPU, Placement, Progress, RemoteBackend, RemoteError
 from bridge.backends.choice import Choice, choose
-from bridge.errors import BackendUnavailable, UnflattenError
+from bridge.errors import UnflattenError
 from bridge.jobs import drafts, reuse
 from bridge.jobs.errors import LayersGone
 from bridge.jobs.files import JobFiles
@@ -48,6 +48,11 @@ class Executor:
     async def close(self) -> None:
         await self._connections.close()
 
+    async def connect(self, chosen: Choice) -> None:
+        """Speak with the backend's service before its first job, where it has one. Raises BackendUnavailable."""
+        if chosen.remote is not None:
+            await self._connections.model(chosen.remote, chosen.options)
+
     async def run(self, live: LiveJob, jobs: LiveJobs) -> None:
         """Until the output is whole. jobs: all that live. Raises UnflattenError where there will be none."""
         await self._wait_for_the_same(live, jobs)
@@ -60,6 +65,7 @@ class Executor:
                 self._begin(live, chosen)
                 await self._in_worker(live, chosen, "split", placement)
         else:
+            self._files.folder(live.id).mkdir(mode=0o700, exist_ok=True)  # none where the picture lies elsewhere
             async with AsyncExitStack() as unfinished:
                 if not drafts.has_draft(self._files.folder(live.id)):
                     async with self._place(live, self.scheduler.lane(placement)) as place:
@@ -85,7 +91,8 @@ class Executor:
         job.state = State.RUNNING
         job.attempts += 1
         self._store.save(job)
-        live.clock = self._clock(live, chosen)
+        if chosen.remote is not None:  # here a worker says when it begins: its own start is not the backend's time
+            live.clock = self._clock(live, chosen)
 
     def _clock(self, live: LiveJob, chosen: Choice) -> Clock | None:
         job = live.job
@@ -144,8 +151,9 @@ class Executor:
                 live, backend, options, model, place, self._store, self._files, self._workers, self._packing
             )
             fetched = await remote.draft()
-        except (BackendUnavailable, RemoteError):
-            self._connections.renew()
+        except RemoteError as error:
+            if error.kind == "service" and not error.retryable:  # it may lie in the key, which the user mends
+                self._connections.renew()
             raise
         live.progressed(Progress("Making the layers exact", 0, 1))
         await asyncio.to_thread(drafts.write_fetched, self._files.folder(live.id), fetched)

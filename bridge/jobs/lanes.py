@@ -3,8 +3,9 @@
 import asyncio
 import heapq
 import itertools
+import sys
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -114,10 +115,6 @@ class Lane:
         """How many places are held."""
         return len(self._places)
 
-    def __contains__(self, job: object) -> bool:
-        """Whether the job waits here."""
-        return job in self._waiting
-
     @asynccontextmanager
     async def place(
         self, job: str, client: str, *, batch: bool = False, first: bool = False
@@ -145,13 +142,22 @@ class Lane:
         self.limit.hear(place, pace, self._places)
         self._grant()
 
+    def position(self, job: str, client: str, *, batch: bool) -> int:
+        """How many go before a job that waits here, or would now come to wait."""
+        newcomer = Waiting(job, client, batch, False, sys.maxsize, asyncio.Future())
+        everyone = [*self._waiting.values(), *([] if job in self._waiting else [newcomer])]
+        return self._ordered(everyone).index(job) + self.busy
+
     def order(self) -> list[str]:
         """The waiting jobs in the order in which they would be served."""
+        return self._ordered(self._waiting.values())
+
+    def _ordered(self, waiting: Iterable[Waiting]) -> list[str]:
         served = dict(self._served)
         turns = itertools.count(max(served.values(), default=0) + 1)
         order: list[str] = []
         kinds: defaultdict[tuple[bool, bool], list[Waiting]] = defaultdict(list)
-        for each in self._waiting.values():
+        for each in waiting:
             kinds[each.batch, not each.first].append(each)
         for kind in sorted(kinds):
             queues: defaultdict[str, deque[Waiting]] = defaultdict(deque)
@@ -210,10 +216,6 @@ class Scheduler:
     def cpu(self) -> Lane:
         """The processor's lane, where layers are finished."""
         return self.lane(Placement(base.CPU))
-
-    @property
-    def lanes(self) -> list[Lane]:
-        return list(self._lanes.values())
 
     def _add(self, name: str, limit: FixedLimit | AdaptiveLimit) -> None:
         lane = Lane(name, limit, changed=lambda: self._changed(lane))

@@ -3,13 +3,12 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bridge.backends.base import Progress
 from bridge.errors import UnflattenError
 from bridge.jobs.job import Job, JobEvent, Listener, Progressed, SavedImage, State
-from bridge.jobs.lanes import Lane
 from bridge.settings import MAX_SEED, Settings
 
 
@@ -141,16 +140,6 @@ class LiveJobs:
         with_handle = [each for each in equals if each.job.handle is not None]
         first = next(iter(with_handle or equals), live)
         return None if first is live else first
-
-    def position(self, job_id: str, lanes: Iterable[Lane]) -> int:
-        """How many jobs go before one that has not begun; those whose picture is on its way come last."""
-        live = self._jobs.get(job_id)
-        if live is None or live.begun:
-            return 0
-        for lane in lanes:
-            if job_id in lane:
-                return lane.order().index(job_id) + lane.busy
-        return sum(each is not live for each in self._jobs.values())
 
 
 def seed_of(settings: Settings) -> int:

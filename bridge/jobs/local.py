@@ -1,7 +1,9 @@
 """An engine in a command's own process: the same lanes, workers and store as the bridge's, for as long as it runs."""
 
 import os
+import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ STORE_FILE = "journal.sqlite"
 """The store of jobs, in the data folder."""
 OWNER = "command"
 """The first word of a command's name in the store; its process id and start follow."""
+FORGOTTEN_AFTER = 30 * 86_400.0
+"""Seconds after which no service has anything of a command's picture any more, by far."""
 
 
 @asynccontextmanager
@@ -55,6 +59,11 @@ def _open_store(data: Path) -> Store:
             for job in store.unfinished(owner):
                 job.state, job.ended = State.INTERRUPTED, job.created
                 store.save(job)
+    long_ago = time.time() - FORGOTTEN_AFTER
+    for job_id in store.overdue(ended_before=long_ago, now=0, most_bytes=sys.maxsize):
+        job = store.get(job_id)
+        if job is not None and job.owner.split()[0] == OWNER:
+            store.forget(job_id)
     return store
 
 

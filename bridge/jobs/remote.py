@@ -54,7 +54,7 @@ class Connections:
             return self._models[key]
 
     def renew(self) -> None:
-        """The next job connects anew: what went wrong may lie in the key, which the user mends."""
+        """The next job connects anew."""
         self._stale += self._models.values()
         self._models.clear()
 
@@ -83,9 +83,10 @@ class Remote:
         """Its layers, as image files. Raises RemoteError, Cancelled, BadPicture and OutOfSpace."""
         job = self._remote_job()
         seconds = self.backend.wall_clock(self.options)
+        packed = [] if self.live.job.handle else [await self._packed()]  # not the service's time
         try:
             async with asyncio.timeout(seconds):
-                return await self._until_fetched(job)
+                return await self._until_fetched(job, packed)
         except TimeoutError:
             raise self._overtime(seconds, await self._call_off(job)) from None
         except asyncio.CancelledError:
@@ -97,7 +98,8 @@ class Remote:
                 await self._keep("")
             raise
 
-    async def _until_fetched(self, job: RemoteJob) -> Fetched:
+    async def _until_fetched(self, job: RemoteJob, packed: list[bytes]) -> Fetched:
+        """packed: emptied, so that the picture is let go of once it is sent."""
         settings = self.live.job.request.settings
         if self.live.job.handle:
             try:
@@ -105,9 +107,7 @@ class Remote:
                 return await self.model.fetch(self._handle, settings, job)
             except NothingHeld:  # an earlier run called it off in time
                 await self._keep("")
-        packed = await self._packed()
-        handle = await self.model.submit(packed, settings, job)
-        del packed
+        handle = await self.model.submit(packed.pop() if packed else await self._packed(), settings, job)
         if handle != self.live.job.handle:
             await self._keep(handle)
         await self._follow(job)

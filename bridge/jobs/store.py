@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Generator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import OutOfSpace, UnflattenError
+from bridge.files.disk import private
 from bridge.jobs.job import (
     ENDED,
     Awaited,
@@ -97,7 +99,7 @@ class Store:
         One that is damaged is put aside: a bridge without a past is better than none.
         """
         if path is None:
-            self._db = _open(Path(":memory:"))
+            self._db = _open(None)
             return
         try:
             self._db = _open(path)
@@ -204,8 +206,11 @@ class Store:
 _NOT_ENDED = f"state NOT IN ({', '.join('?' * len(ENDED))})"
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None)
+def _open(path: Path | None) -> sqlite3.Connection:
+    """path: None for a table in memory."""
+    if path is not None:  # SQLite gives its companion files the same mode: the rows hold the user's words
+        os.close(private(str(path), os.O_RDWR | os.O_CREAT))
+    db = sqlite3.connect(path or ":memory:", isolation_level=None)
     try:
         with full_disk_said():
             # NORMAL: a commit survives the process's death at once, a power cut from the next checkpoint on

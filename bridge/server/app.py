@@ -1,12 +1,12 @@
 """The bridge's routes."""
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,7 +18,7 @@ from bridge import __version__, protocol
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.server.auth import with_token
-from bridge.server.fal_api import MOST_PORT, FalAPI
+from bridge.server.fal_api import FalAPI, FalOptions
 from bridge.server.session import Sessions
 
 
@@ -65,7 +65,7 @@ def make_app(
         """GET: whether fal's API is open, and its key. POST {port?, backend?}: open it."""
         try:
             if request.method == "POST":
-                await fal_api.open(**_fal_options(await request.body()))
+                await fal_api.open(_fal_options(await request.body()))
         except UnflattenError as error:
             return JSONResponse({"code": error.code, "message": error.message, "hint": error.hint}, status_code=409)
         return JSONResponse({**fal_api.described(), "key": fal_api.key})
@@ -86,16 +86,14 @@ def make_app(
     return with_token(Starlette(routes=routes, exception_handlers={404: nowhere}), token=token, port=port)
 
 
-def _fal_options(body: bytes) -> dict[str, Any]:
-    """The port and the backend that are wished for. Raises UnflattenError."""
+def _fal_options(body: bytes) -> FalOptions:
+    """How fal's API is to be opened. Raises UnflattenError."""
     try:
-        asked = json.loads(body or b"{}")
-        port, backend = asked.get("port") or 0, asked.get("backend")
-    except (ValueError, AttributeError):
-        port, backend = None, None
-    if type(port) is not int or not 0 <= port <= MOST_PORT or not (backend is None or isinstance(backend, str)):
-        raise UnflattenError("The options of fal's API cannot be read.", "Use “unflatten serve --fal”.", code="fal_api")
-    return {"port": port, "backend": backend}
+        return TypeAdapter(FalOptions).validate_json(body or b"{}", strict=True)
+    except ValidationError:
+        raise UnflattenError(
+            "The options of fal's API cannot be read.", "Use “unflatten serve --fal”.", code="fal_api"
+        ) from None
 
 
 def _memory(processes: dict[str, int]) -> dict[str, int]:

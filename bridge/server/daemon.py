@@ -27,7 +27,7 @@ from bridge.jobs.retention import sweep
 from bridge.jobs.store import Store
 from bridge.jobs.supervisor import WORKER_COMMAND, Workers
 from bridge.server.app import make_app
-from bridge.server.fal_api import FalAPI
+from bridge.server.fal_api import FalAPI, FalOptions
 from bridge.server.log import describe_loop_error, start_log
 from bridge.server.session import Sessions
 from bridge.server.uploads import FOLDER as UPLOADS
@@ -56,14 +56,6 @@ class _Times:
     keep_days: float
     grace: float
     drain: float
-
-
-@dataclass(frozen=True)
-class FalOptions:
-    """How fal's API is to be opened at the start. port: 0 for any; backend: who splits, None for the default."""
-
-    port: int = 0
-    backend: str | None = None
 
 
 def serve(
@@ -185,7 +177,7 @@ class _Daemon:
 
     async def _open_fal_api(self, fal_api: FalAPI, fal: FalOptions) -> None:
         try:
-            opened = await fal_api.open(port=fal.port, backend=fal.backend)
+            opened = await fal_api.open(fal)
         except UnflattenError as error:  # whoever asked for it has no use for a bridge without it
             _say(f"{error.message} {error.hint}")
             log.error("fal's API could not be opened: %s", error.code)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
@@ -13,6 +16,16 @@ if TYPE_CHECKING:
     from bridge.server.fal.server import FalServer
 
 MOST_PORT = 65_535
+
+
+@dataclass(frozen=True)
+class FalOptions:
+    """How fal's API is to be opened. port: 0 for any; backend: who splits, None for the default, with these of its own
+    options."""
+
+    port: Annotated[int, Field(ge=0, le=MOST_PORT)] = 0
+    backend: str | None = None
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class FalAPI:
@@ -27,10 +40,10 @@ class FalAPI:
         self._server: FalServer | None = None
         self._asked = False
 
-    async def open(self, *, port: int = 0, backend: str | None = None) -> dict[str, Any]:
+    async def open(self, options: FalOptions) -> dict[str, Any]:
         """Open the API, where it is closed; its description. Raises UnflattenError.
 
-        port: 0 for any. An open one stays as it is; it is an error to ask for another port or backend then.
+        An open one stays as it is; it is an error to ask for another port or backend then.
         """
         from bridge.server.fal.server import Host, start_fal_server
 
@@ -38,13 +51,15 @@ class FalAPI:
         async with self._opening:
             if self._server is None:
                 host = Host(self._data, self._engine, self._keep_days, self._grace)
-                self._server = await start_fal_server(host, port=port, backend=backend)
-            elif port not in (0, self._server.port) or (backend is not None and backend != self._server.backend):
-                raise UnflattenError(
-                    f"fal's API is open already, on port {self._server.port} with {_named(self._server.backend)}.",
-                    "Run “unflatten stop” first.",
-                    code="already_open",
-                )
+                self._server = await start_fal_server(host, options)
+            else:
+                port, backend = self._server.port, self._server.backend
+                if options.port not in (0, port) or options.backend not in (None, backend):
+                    raise UnflattenError(
+                        f"fal's API is open already, on port {port} with {_named(backend)}.",
+                        "Run “unflatten stop” first.",
+                        code="already_open",
+                    )
             return self.described()
 
     def described(self) -> dict[str, Any]:

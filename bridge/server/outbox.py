@@ -81,10 +81,9 @@ async def _send_layer(socket: WebSocket, job: str, layer: LayerReady) -> None:
             pixels = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:  # the job was cancelled meanwhile, and its end comes next
         return
-    outline = layer.outline
     chunks = protocol.chunk_count(len(pixels))
     await socket.send_text(
-        protocol.encode("layer", job=job, index=layer.index, name=outline.name, rect=list(outline.rect), chunks=chunks)
+        protocol.encode("layer", job=job, index=layer.index, rect=list(layer.outline.rect), chunks=chunks)
     )
     for piece in protocol.chunks(memoryview(pixels)):
         await socket.send({"type": "websocket.send", "bytes": piece})

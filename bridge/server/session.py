@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bridge import __version__, protocol
+from bridge import protocol
 from bridge.backends.choice import offers
 from bridge.errors import Cancelled, UnflattenError
 from bridge.jobs.engine import Engine
@@ -115,7 +115,7 @@ class Session:
         if problem is not None:
             await self._turn_away("protocol_version", problem)
             return False
-        self.outbox.put(protocol.encode("welcome", protocol=protocol.VERSION, version=__version__))
+        self.outbox.put(protocol.encode("welcome", protocol=protocol.VERSION))
         return True
 
     async def _turn_away(self, code: str, sentence: str) -> None:
@@ -229,9 +229,9 @@ class Session:
                 known = {} if left is None else {"seconds_left": left}
                 text = protocol.encode("progress", job=job, stage=stage, step=step, steps=steps, **known)
                 self.outbox.put_passing(job, text)
-            case Stacked(width, height, layers):
+            case Stacked(layers=layers):
                 outlines = [{"name": each.name, "kind": each.kind, "rect": list(each.rect)} for each in layers]
-                self.outbox.put(protocol.encode("stack", job=job, width=width, height=height, layers=outlines))
+                self.outbox.put(protocol.encode("stack", job=job, layers=outlines))
             case LayerReady():
                 self.outbox.put_layer(job, event)
             case Done(report):

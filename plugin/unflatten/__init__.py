@@ -1,7 +1,7 @@
 """Registers Unflatten with Krita; nothing else."""
 
 try:
-    from krita import Krita
+    from krita import Krita  # pyright: ignore[reportMissingImports]
 except ImportError:
     pass
 else:

@@ -8,7 +8,6 @@ edited since is not replaced, a bad file does not stop the others, and the exit 
 
 from __future__ import annotations
 
-import argparse
 import glob
 import json
 import os
@@ -17,14 +16,16 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from krita import Krita
-
-from .launch import Installation, Trouble
+from .arguments import read_arguments
+from .connection import check
+from .errors import UnflattenError
+from .job import Choices
+from .krita_api import Krita, application
+from .launch import Installation
 from .manifest import Entry, Manifest, digest
 from .qt import QCoreApplication
-from .session import Ending, Session, Wishes
+from .session import Ending, Session
 
 # What Krita opens with pixels in it; in a folder anything else is left alone.
 PICTURES = {
@@ -33,12 +34,16 @@ PICTURES = {
 }  # fmt: skip
 MOST_FAILURES = 100
 USAGE_ERROR = 120
-_PATIENCE = 1800.0
+# What the bridge answers to settings, options or a backend that it cannot use.
+_BAD_CHOICES = ("bad_settings", "backend_unavailable")
+# Seconds for one file.
+_TIME_LIMIT = 1800.0
+# Seconds between two looks at what has arrived.
 _TICK = 0.005
 
 
 def run(arguments: Iterable[str]) -> None:
-    """kritarunner's door. It exits with 0 whatever happens, and may crash while it closes, so the process ends here."""
+    """What kritarunner calls. Ends the process: kritarunner would exit with 0 whatever happens, or crash at its end."""
     code = 1
     try:
         code = main([str(each) for each in arguments])
@@ -55,33 +60,49 @@ def run(arguments: Iterable[str]) -> None:
 class Batch:
     """What holds for every file. out: the folder of the results."""
 
-    app: Any
+    app: Krita
     installation: Installation
-    wishes: Wishes
+    choices: Choices
     out: Path
     manifest: Manifest
 
 
 def main(arguments: list[str]) -> int:
-    """The number of files that failed, at most MOST_FAILURES."""
-    options = _parser().parse_args(arguments)
-    app = Krita.instance()
+    """The number of files that failed, at most MOST_FAILURES; USAGE_ERROR where an argument cannot be used."""
+    wanted = read_arguments(arguments)
+    app = application()
     # Without this, and each document's own flag, Krita would ask about the file and wait for ever.
     app.setBatchmode(True)
     try:
         installation = Installation.read()
-    except Trouble as trouble:
-        print(f"{trouble.message} {trouble.hint}", file=sys.stderr)
+    except UnflattenError as error:
+        print(f"{error.message} {error.hint}", file=sys.stderr)
         return 1
-    wishes = Wishes(num_layers=options.layers, seed=options.seed, backend=options.backend, batch=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    batch = Batch(app, installation, wishes, options.out, Manifest(options.out))
+    problem = _problem(installation, wanted.choices)
+    if problem:
+        print(problem, file=sys.stderr)
+        return USAGE_ERROR
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    batch = Batch(app, installation, wanted.choices, wanted.out, Manifest(wanted.out))
     failures = 0
-    for path in _found(options.inputs, options.out):
+    for path in _found(wanted.inputs, wanted.out):
         line, failed = _one(path, batch)
         failures += failed
         print(line, flush=True)
     return min(failures, MOST_FAILURES)
+
+
+def _problem(installation: Installation, choices: Choices) -> str:
+    """Why no file can be taken apart with these choices; empty where that is not known.
+
+    A bridge that does not start is no such reason: each file that needs it says so, and those that are done do not.
+    """
+    try:
+        check(installation, choices)
+    except UnflattenError as error:
+        if error.code in _BAD_CHOICES:
+            return f"{error.message} {error.hint}".rstrip()
+    return ""
 
 
 def _one(path: Path, batch: Batch) -> tuple[str, bool]:
@@ -91,16 +112,16 @@ def _one(path: Path, batch: Batch) -> tuple[str, bool]:
         _check_readable(path)
         source = path.resolve()
         name = batch.manifest.name_for(source, ".kra")
-        target, wanted = batch.out / name, Entry(str(source), digest(source), _how(batch.wishes))
+        target, wanted = batch.out / name, Entry(str(source), digest(source), _how(batch.choices))
         if batch.manifest.holds(name, wanted):
             return f"{path}: unchanged, {name} is there", False
         if target.exists() and not batch.manifest.owns(name):
-            raise Trouble(f"{target} was edited since it was made.", "Move or rename it, then run this again.")
+            raise UnflattenError(f"{target} was edited since it was made.", "Move or rename it, then run this again.")
         layers = _split(path, target, batch)
         # Written after every file, so that a batch that is stopped goes on where it was.
         batch.manifest.write({name: replace(wanted, result=digest(target))})
-    except Trouble as trouble:
-        return f"{path}: FAILED: {trouble.message} {trouble.hint}".rstrip(), True
+    except UnflattenError as error:
+        return f"{path}: FAILED: {error.message} {error.hint}".rstrip(), True
     except OSError as error:
         return f"{path}: FAILED: {error.strerror or error}", True
     except Exception as error:
@@ -110,35 +131,36 @@ def _one(path: Path, batch: Batch) -> tuple[str, bool]:
 
 def _check_readable(path: Path) -> None:
     if not path.is_file():
-        raise Trouble("There is no such file.")
+        raise UnflattenError("There is no such file.")
     if path.stat().st_size == 0:
-        raise Trouble("The file is empty.")
+        raise UnflattenError("The file is empty.")
 
 
-def _how(wishes: Wishes) -> str:
+def _how(choices: Choices) -> str:
     """All that a result depends on besides its picture, as text."""
-    chosen = {"backend": wishes.backend, "settings": wishes.settings()}
-    return f"kra {json.dumps(chosen, sort_keys=True, ensure_ascii=False)}"
+    return f"kra {json.dumps(choices.fields(), sort_keys=True, ensure_ascii=False)}"
 
 
 def _split(path: Path, target: Path, batch: Batch) -> int:
-    """Open, take apart, save under another name, rename: a file that stands there is whole."""
+    """Open, take apart, save under another name, rename, so that no result is half-written; the number of layers."""
     document = batch.app.openDocument(str(path))
     if document is None or document.rootNode() is None:
-        raise Trouble("Krita cannot open this file.", "It may be damaged, or of a kind that Krita does not know.")
+        raise UnflattenError(
+            "Krita cannot open this file.", "It may be damaged, or of a kind that Krita does not know."
+        )
     # openDocument resets the flag.
     document.setBatchmode(True)
     half = target.with_name(f".{target.stem}.half.kra")
     try:
         document.waitForDone()
-        layers = _drive(Session(document, batch.wishes, batch.installation, lambda stage: None))
+        layers = _drive(Session(document, batch.choices, batch.installation, lambda stage: None))
         document.waitForDone()
         if not document.saveAs(str(half)) or not half.is_file():
-            raise Trouble(f"Krita could not write {target}.", "Is the disk full, or the folder read-only?")
+            raise UnflattenError(f"Krita could not write {target}.", "Is the disk full, or the folder read-only?")
         os.replace(half, target)
         return layers
     finally:
-        # saveAs has made it the document's own file, so only now may it go.
+        # saveAs has made `half` the document's own file: it is deleted after the document is closed.
         document.setModified(False)
         document.close()
         if half.exists():
@@ -147,16 +169,15 @@ def _split(path: Path, target: Path, batch: Batch) -> int:
 
 def _drive(session: Session) -> int:
     """Run a session to its end: kritarunner has no event loop, so nothing happens that is not asked for."""
-    end = time.monotonic() + _PATIENCE
-    while session.step():
+    end = time.monotonic() + _TIME_LIMIT
+    while (outcome := session.step()) is None:
         QCoreApplication.processEvents()
         time.sleep(_TICK)
         if time.monotonic() > end:
             session.cancel()
-            raise Trouble(f"It was not done within {_PATIENCE / 60:.0f} minutes.")
-    outcome = session.outcome
-    if outcome is None or outcome.ending is not Ending.DONE:
-        raise Trouble(outcome.message, outcome.hint) if outcome else Trouble("It ended without a result.")
+            raise UnflattenError(f"It was not done within {_TIME_LIMIT / 60:.0f} minutes.")
+    if outcome.ending is not Ending.DONE:
+        raise UnflattenError(outcome.message, outcome.hint)
     if outcome.attention:
         print(f"  note: {outcome.message}", flush=True)
     return int(session.report.get("layers", 0))
@@ -190,24 +211,3 @@ def _same_folder(one: Path, other: Path) -> bool:
         return os.path.samefile(one, other)
     except OSError:
         return False
-
-
-def _layers(text: str) -> str | int:
-    if text == "auto":
-        return text
-    number = int(text)
-    if not 1 <= number <= 10:
-        raise argparse.ArgumentTypeError("auto, or a number from 1 to 10")
-    return number
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kritarunner -s unflatten.batch -f run --", description="Take pictures apart into layered .kra files."
-    )
-    parser.add_argument("inputs", nargs="+", metavar="IN", help="a picture, a folder or a pattern")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the .kra files go")
-    parser.add_argument("--layers", type=_layers, default="auto", metavar="auto|N", help="at most N layers, 1 to 10")
-    parser.add_argument("--seed", type=int, default=None, metavar="N", help="the same seed gives the same layers")
-    parser.add_argument("--backend", default="", metavar="NAME", help="who splits; the built-in splitter if left out")
-    return parser

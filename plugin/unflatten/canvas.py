@@ -1,4 +1,4 @@
-"""Krita's document → the picture to send: which document it is, whether it can be taken, and its pixels in strips."""
+"""Krita's document → the picture to send: whether it can be taken apart, and its pixels in strips."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from krita import Krita
-
-from .launch import Trouble
+from .errors import UnflattenError
+from .krita_api import Document, application
 from .pixels import SRGB8, Space
 from .protocol import CHUNK, MODELS
 
-# Its own sRGB, which every Krita has: what a splitter sees.
+# Krita's own sRGB profile, which every Krita has: that of the view that a splitter sees.
 SRGB_PROFILE = "sRGB-elle-V2-srgbtrc.icc"
 _SRGB_PROFILES = (SRGB_PROFILE, "sRGB built-in")
-# Krita converts about a fifth of what it reads in the same time.
+# Pixels in a piece of the view: Krita converts about a fifth of what it reads in the same time.
 _VIEW_PIXELS = 2**18
 
 
 class Canvas:
     """The document that a session started from: never “the active document”, which may change meanwhile."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Document | None) -> None:
+        """Raises UnflattenError where the document cannot be taken apart."""
         if document is None or document.rootNode() is None:
-            raise Trouble("No document is open.", "Open a picture first.", "no_document")
-        _refuse_what_cannot_be_taken(document)
+            raise UnflattenError("No document is open.", "Open a picture first.", "no_document")
+        _check_colour_model(document)
         self.document = document
         self.name = _title(document)
         self.bounds = _bounds(document)
         self.width, self.height = document.width(), document.height()
         self.space = Space(str(document.colorModel()), str(document.colorDepth()))
         self.strip = max(1, CHUNK // max(1, self.width * self.space.pixel_size))
-        """Rows that one reading takes."""
+        """Rows in each piece that is read."""
 
     @property
     def is_srgb(self) -> bool:
@@ -41,17 +41,15 @@ class Canvas:
 
     @property
     def profile(self) -> str:
+        """The name of its colour profile."""
         return str(self.document.colorProfile())
-
-    @property
-    def dpi(self) -> float:
-        return float(self.document.resolution())
 
     def is_open(self) -> bool:
         """A closed document's wrapper has no root node. Wrappers compare with ==."""
-        return self.document.rootNode() is not None and self.document in Krita.instance().documents()
+        return self.document.rootNode() is not None and self.document in application().documents()
 
     def is_same_size(self) -> bool:
+        """Whether it is as large, and where, as when the session started."""
         return _bounds(self.document) == self.bounds
 
     def has_unfinished_strokes(self) -> bool:
@@ -71,9 +69,10 @@ class Reading:
 
     @property
     def finished(self) -> bool:
+        """Whether all is read."""
         return self._row >= self._canvas.height
 
-    def strips(self, until: float) -> Any:
+    def strips(self, until: float) -> Iterator[Any]:
         """Yield the next strips as QByteArrays, at least one, until the clock (time.monotonic) reaches `until`."""
         canvas = self._canvas
         while not self.finished:
@@ -81,7 +80,7 @@ class Reading:
             strip = canvas.document.pixelData(0, self._row, canvas.width, rows)
             # Krita answers with one byte a pixel while a mask is isolated.
             if len(strip) != canvas.width * rows * canvas.space.pixel_size:
-                raise Trouble(
+                raise UnflattenError(
                     "The picture cannot be read while a mask is shown alone.", "Leave the mask’s view, then try again."
                 )
             self._row += rows
@@ -93,11 +92,11 @@ class Reading:
 class View:
     """Krita's own 8-bit sRGB view of a canvas, piece by piece.
 
-    Each is converted in a layer of its own, which belongs to a document that nobody sees: the artist's has nothing to
-    undo. No piece crosses two of the strips that the canvas is read in.
+    Each is converted in a layer of its own, in a document that has no window: the artist's has nothing to undo. A piece
+    never has rows of two strips.
     """
 
-    def __init__(self, canvas: Canvas, scratch: Any, strips: Sequence[Any]) -> None:
+    def __init__(self, canvas: Canvas, scratch: Document, strips: Sequence[Any]) -> None:
         """scratch: a document of the canvas's own colours. strips: the whole canvas, as it was read."""
         self._canvas = canvas
         self._scratch = scratch
@@ -107,6 +106,7 @@ class View:
 
     @property
     def finished(self) -> bool:
+        """Whether all pieces are converted."""
         return self._next >= len(self._pieces)
 
     def piece(self) -> Any:
@@ -130,22 +130,22 @@ def view_pieces(canvas: Canvas) -> Iterator[tuple[int, int, int]]:
             yield number, row, min(step, strip - row)
 
 
-def _refuse_what_cannot_be_taken(document: Any) -> None:
+def _check_colour_model(document: Document) -> None:
     if document.colorModel() in MODELS:
         return
-    raise Trouble(
+    raise UnflattenError(
         f"“{_title(document)}” is of a colour model that cannot be taken apart.",
         "Convert a copy of it: Image → Convert Image Color Space…, RGB/Alpha.",
         "bad_picture",
     )
 
 
-def _bounds(document: Any) -> tuple[int, int, int, int]:
+def _bounds(document: Document) -> tuple[int, int, int, int]:
     bounds = document.bounds()
     return bounds.x(), bounds.y(), bounds.width(), bounds.height()
 
 
-def _title(document: Any) -> str:
+def _title(document: Document) -> str:
     """What the artist calls it: its file's name without the ending, else the document's title."""
     file = str(document.fileName()).replace("\\", "/").rsplit("/", 1)[-1]
     return file.rsplit(".", 1)[0] or file or str(document.name()) or "Unnamed"

@@ -1,7 +1,7 @@
-"""A session's end of the wire: a thread that sends the picture, and hands on what comes back as events.
+"""The connection to the bridge for one job: a thread that sends the picture and hands on what comes back as events.
 
-Only strings, numbers and bytes cross between the threads. Krita is never touched here, and no exception leaves: a
-traceback would keep Krita's objects alive after Krita has freed them.
+Only strings, numbers and bytes cross between the threads. Krita is never touched here, and no exception leaves the
+thread: a traceback would keep Krita's objects alive after Krita has freed them.
 """
 
 from __future__ import annotations
@@ -11,220 +11,154 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from . import protocol
-from .launch import Installation, Trouble, ensure
-from .pixels import SRGB8, Space
-from .wire import Gone, Refused, Stopped, Wire
-from .wire import Pixels as Piece
-
-VERSION = "0.1.0"
+from .errors import UnflattenError
+from .job import Choices, Done, Failed, JobEvent, JobRequest, LayerRows, Outline, Progressed, Stacked
+from .launch import Installation, find_or_start
+from .upload import Upload
+from .wire import BinaryFrame, Gone, Refused, Stopped, Wire
 
 # The thread may be this many events (of at most a chunk of pixels each) ahead of the canvas.
 _AHEAD = 16
-# A piece with the begun row before it, however wide the picture.
-_ROOM = protocol.CHUNK + 2**18
-_LISTEN = 0.1
+# Bytes for a piece with the begun row before it, however wide the picture.
+_BUFFER_SIZE = protocol.CHUNK + 2**18
+# Seconds between two looks at whether the job was stopped.
+_POLL = 0.1
 # Seconds for a bridge that is there, but does not say welcome.
-_PATIENCE = 10.0
+_WELCOME_WITHIN = 10.0
 # Answers to `attach` which say that the bridge has nothing of the job, so that it can only be given again.
 _FORGOTTEN = ("unknown_job", "interrupted", "gone")
+# Width and height to ask an estimate for where only its answer to the settings matters.
+_ANY_SIZE = 1024
+_REINSTALL = "Run “python3 install.py” again, then restart Krita."
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a decomposition needs, besides the pixels.
+def connect(installation: Installation, stopped: Callable[[], bool], tell: Callable[[Progressed], None]) -> Wire:
+    """A connection on which the bridge has said welcome; `tell` hears of it where a bridge must be started first.
 
-    strip: rows in each piece that `Pixels` is given. view_pieces: how many more it is given, of the 8-bit sRGB view; 0
-    where the pixels are that themselves.
+    Raises UnflattenError, ProtocolError, Gone, and Stopped where `stopped` says so.
     """
-
-    document: str
-    width: int
-    height: int
-    strip: int
-    profile: str
-    dpi: float
-    space: Space = SRGB8
-    view_pieces: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)
-    backend: str = ""
-    batch: bool = False
-
-    @property
-    def strips(self) -> int:
-        return -(-self.height // self.strip)
-
-    def header(self, job: str, profile_bytes: int) -> str:
-        picture = {
-            "width": self.width,
-            "height": self.height,
-            "model": self.space.model,
-            "depth": self.space.depth,
-            "channels": self.space.order,
-            "profile": self.profile,
-            "profile_bytes": profile_bytes,
-            "dpi": self.dpi,
-            "chunks": self.strips,
-            "view_chunks": self.view_pieces,
-        }
-        fields: dict[str, Any] = {"settings": self.settings, "document": self.document, "picture": picture}
-        if self.backend:
-            fields["backend"] = self.backend
-        return protocol.encode("decompose", job=job, batch=self.batch, **fields)
+    # A bridge that was killed still takes connections for a moment, and one that starts may not answer yet.
+    end = time.monotonic() + _WELCOME_WITHIN
+    while True:
+        try:
+            wire = _open(installation, stopped, tell)
+            try:
+                _say_hello(wire)
+                return wire
+            except BaseException:
+                wire.close()
+                raise
+        except Gone:
+            if time.monotonic() > end or stopped():
+                raise
+            time.sleep(_POLL)
 
 
-class Pixels:
-    """The picture's strips, top to bottom, then its view's pieces: added by the main thread, awaited by the other.
-
-    Before the first comes the colour profile; empty where it is sRGB.
-    """
-
-    def __init__(self) -> None:
-        self.strips: list[Any] = []
-        self._profile: bytes | None = None
-        self._arrival = threading.Condition()
-
-    def begin(self, profile: bytes) -> None:
-        with self._arrival:
-            self._profile = profile
-            self._arrival.notify_all()
-
-    def add(self, strip: Any) -> None:
-        with self._arrival:
-            self.strips.append(strip)
-            self._arrival.notify_all()
-
-    def profile(self, stopped: Callable[[], bool]) -> bytes:
-        self._await(lambda: self._profile is not None, stopped)
-        return self._profile or b""
-
-    def get(self, number: int, stopped: Callable[[], bool]) -> Any:
-        self._await(lambda: len(self.strips) > number, stopped)
-        return self.strips[number]
-
-    def _await(self, arrived: Callable[[], bool], stopped: Callable[[], bool]) -> None:
-        with self._arrival:
-            while not arrived():
-                if stopped():
-                    raise Stopped
-                self._arrival.wait(_LISTEN)
+def _open(installation: Installation, stopped: Callable[[], bool], tell: Callable[[Progressed], None]) -> Wire:
+    found = find_or_start(installation, stopped, lambda: tell(Progressed("Starting the bridge")))
+    try:
+        return Wire(found.port, found.token, stopped)
+    except Refused as refused:
+        raise UnflattenError(
+            f"The bridge refused the plugin (answer {refused}).",
+            "Restart Krita. If that does not help, run “python3 install.py” again.",
+            "refused",
+        ) from None
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What the bridge is doing, for the user. seconds_left: None where it cannot tell."""
-
-    text: str
-    step: int = 0
-    steps: int = 0
-    seconds_left: float | None = None
+def _say_hello(wire: Wire) -> None:
+    wire.send_text(protocol.encode("hello", protocol=protocol.VERSION))
+    problem = protocol.version_problem(read_message(wire).get("protocol"))
+    if problem:
+        raise UnflattenError(problem, code="protocol")
 
 
-@dataclass(frozen=True)
-class PlannedLayer:
-    """A layer of the stack to come. rect: left, top, width, height on the canvas."""
-
-    name: str
-    rect: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Outline:
-    """The stack to come, back to front. opaque: whether the picture is, everywhere."""
-
-    layers: tuple[PlannedLayer, ...]
-    opaque: bool
+def read_message(wire: Wire) -> dict[str, Any]:
+    """The bridge's next message. Raises UnflattenError where it is an error that belongs to no job, ProtocolError, Gone
+    and Stopped."""
+    data = wire.receive()
+    if not isinstance(data, str):
+        raise protocol.ProtocolError("Pixels arrived that belong to no layer.")
+    message = protocol.decode(data, protocol.SERVER_MESSAGES)
+    if message["type"] == "error" and "job" not in message:
+        raise UnflattenError.from_message(message)
+    return message
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Whole rows of layer `index`, in Krita's order of channels, at the start of `buffer`.
-
-    size: their bytes. The buffer is lent: Connection.take_back wants it when the rows are written.
-    """
-
-    index: int
-    left: int
-    top: int
-    width: int
-    height: int
-    size: int
-    buffer: bytearray
-
-
-@dataclass(frozen=True)
-class Done:
-    report: dict[str, Any]
+def check(installation: Installation, choices: Choices) -> None:
+    """Have the bridge check these choices. Raises UnflattenError where it cannot use them, or cannot be reached."""
+    try:
+        wire = connect(installation, lambda: False, lambda progress: None)
+        try:
+            wire.send_text(protocol.encode("estimate", width=_ANY_SIZE, height=_ANY_SIZE, **choices.fields()))
+            read_message(wire)
+        finally:
+            wire.close()
+    except Gone as gone:
+        raise UnflattenError("The bridge went away.", str(gone), "connection") from None
+    except protocol.ProtocolError as error:
+        raise UnflattenError(str(error), _REINSTALL, "protocol") from None
 
 
-@dataclass(frozen=True)
-class Failed:
-    message: str
-    hint: str
-    code: str
+class JobConnection(threading.Thread):
+    """Sends one job to the bridge and receives its layers. `events` ends with Done or Failed, unless it is stopped."""
 
-
-Event = Union[Stage, Outline, Rows, Done, Failed]
-
-
-class Connection(threading.Thread):
-    """Carries one request to the bridge and its answer back. `events` ends with Done or Failed, unless stopped."""
-
-    def __init__(self, installation: Installation, request: Request, pixels: Pixels) -> None:
+    def __init__(self, installation: Installation, request: JobRequest, upload: Upload) -> None:
         super().__init__(name="unflatten-connection", daemon=True)
-        self.events: queue.Queue[Event] = queue.Queue(_AHEAD)
+        self.events: queue.Queue[JobEvent] = queue.Queue(_AHEAD)
         self._installation = installation
         self._request = request
-        self._pixels = pixels
+        self._upload = upload
         self._stopping = threading.Event()
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._job = ""
         self._opaque = True
         self._sent = False
         self._accepted = False
-        self._outline: Outline | None = None
+        self._stack: Stacked | None = None
         self._have: set[int] = set()
 
     def stop(self) -> None:
         """Cancel the job, if there still is one, and end the thread. Returns at once."""
         self._stopping.set()
 
-    def take_back(self, rows: Rows) -> None:
-        """Use the buffer of rows that are written once more: fresh memory costs more than the pixels' whole way."""
+    def take_back(self, rows: LayerRows) -> None:
+        """Use the buffer of rows that are written once more: fresh memory costs more than all else on their way."""
         self._buffers.put(rows.buffer)
 
     def run(self) -> None:
+        """The thread's work."""
         try:
-            self._carry()
+            self._run_job()
         except Stopped:
             return
-        except Trouble as trouble:
-            self._emit(Failed(trouble.message, trouble.hint, trouble.code))
+        except UnflattenError as error:
+            self._emit(Failed(error.message, error.hint, error.code, error.kind))
         except protocol.ProtocolError as error:
-            self._emit(Failed(str(error), "Run “python3 install.py” again, then restart Krita.", "protocol"))
+            self._emit(Failed(str(error), _REINSTALL, "protocol"))
         except Exception as error:
             self._emit(Failed("The connection to the bridge failed.", f"{type(error).__name__}: {error}", "internal"))
 
-    def _carry(self) -> None:
-        """Twice at most: when the bridge goes away in the middle, it is started again and taken up where it was."""
+    def _run_job(self) -> None:
+        """Twice at most: when the bridge goes away in the middle, it is started again and the job taken up there."""
         try:
-            self._converse()
+            self._run_once()
         except Gone:
-            self._emit(Stage("The bridge went away: starting it again"))
+            self._emit(Progressed("The bridge went away: starting it again"))
             try:
-                self._converse()
+                self._run_once()
             except Gone:
-                raise Trouble(
+                raise UnflattenError(
                     "The bridge stopped while the layers were being made.",
                     "Your picture is unchanged. Try again; if it happens again, run “unflatten doctor” in a terminal.",
                     "connection",
                 ) from None
 
-    def _converse(self) -> None:
-        wire = self._enter()
+    def _run_once(self) -> None:
+        wire = connect(self._installation, self._stopping.is_set, self._emit)
         try:
             if self._accepted:
                 wire.send_text(protocol.encode("attach", job=self._job, have=sorted(self._have)))
@@ -232,56 +166,19 @@ class Connection(threading.Thread):
                 self._submit(wire)
             self._listen(wire)
         except Stopped:
-            self._take_leave(wire)
+            self._cancel(wire)
         finally:
             wire.close()
 
-    def _enter(self) -> Wire:
-        """A wire on which the bridge has said welcome.
-
-        A bridge that was killed still takes connections for a moment, and one that starts may still be in its way.
-        """
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                wire = self._connect()
-                try:
-                    self._greet(wire)
-                    return wire
-                except BaseException:
-                    wire.close()
-                    raise
-            except Gone:
-                if time.monotonic() > end or self._stopping.wait(_LISTEN):
-                    raise
-
-    def _connect(self) -> Wire:
-        card = ensure(self._installation, self._stopping.is_set, lambda: self._emit(Stage("Starting the bridge")))
-        try:
-            return Wire(card.port, card.token, self._stopping.is_set)
-        except Refused as refused:
-            raise Trouble(
-                f"The bridge refused the plugin (answer {refused}).",
-                "Restart Krita. If that does not help, run “python3 install.py” again.",
-                "refused",
-            ) from None
-
-    def _greet(self, wire: Wire) -> None:
-        wire.send_text(protocol.encode("hello", protocol=protocol.VERSION, client="krita", version=VERSION))
-        welcome = self._message(wire)
-        problem = protocol.version_problem(welcome.get("protocol"))
-        if problem:
-            raise Trouble(problem, code="protocol")
-
     def _submit(self, wire: Wire) -> None:
         self._job = uuid.uuid4().hex
-        self._emit(Stage("Sending the picture"))
-        request = self._request
-        profile = self._pixels.profile(self._stopping.is_set)
-        wire.send_text(request.header(self._job, len(profile)))
+        self._emit(Progressed("Sending the picture"))
+        request, stopped = self._request, self._stopping.is_set
+        profile = self._upload.profile(stopped)
+        wire.send_text(request.message(self._job, len(profile)))
         buffer = bytearray()
         for number in range(request.strips + request.view_pieces):
-            buffer[:] = memoryview(self._pixels.get(number, self._stopping.is_set))
+            buffer[:] = memoryview(self._upload.get(number, stopped))
             wire.send_bytes(buffer)
             if number < request.strips:
                 self._opaque = self._opaque and request.space.is_opaque(buffer)
@@ -291,46 +188,49 @@ class Connection(threading.Thread):
 
     def _listen(self, wire: Wire) -> None:
         while True:
-            message = self._message(wire)
+            message = read_message(wire)
             kind = message["type"]
             if kind == "accepted":
                 self._accepted = True
                 ahead = message["position"]
                 others = f"{ahead} other picture{'s' * (ahead != 1)}"
-                self._emit(Stage(f"Waiting for {others}" if ahead else "Looking at the picture"))
+                self._emit(Progressed(f"Waiting for {others}" if ahead else "Looking at the picture"))
             elif kind == "progress":
-                self._emit(Stage(message["stage"], message["step"], message["steps"], message.get("seconds_left")))
+                step, steps, left = message["step"], message["steps"], message.get("seconds_left")
+                self._emit(Progressed(message["stage"], step, steps, left))
             elif kind == "stack":
                 self._plan(message)
             elif kind == "layer":
                 self._receive(wire, message)
             elif kind == "done":
-                self._emit(Done(message["report"]))
+                self._finish(message)
                 return
-            elif kind == "error" and message["code"] in _FORGOTTEN and self._outline is None:
+            elif kind == "error" and message["code"] in _FORGOTTEN and self._stack is None:
                 self._submit(wire)
             elif kind == "error":
-                raise _trouble(message)
+                raise UnflattenError.from_message(message)
 
     def _plan(self, message: dict[str, Any]) -> None:
-        layers = tuple(PlannedLayer(str(layer["name"]), _rect(layer["rect"])) for layer in message["layers"])
-        outline = Outline(layers, self._opaque)
-        if self._outline is None:
-            self._outline = outline
-            self._emit(outline)
-        elif outline != self._outline:
+        layers = tuple(Outline(str(layer["name"]), _rect(layer["rect"])) for layer in message["layers"])
+        stack = Stacked(layers, self._opaque)
+        if self._stack is None:
+            self._stack = stack
+            self._emit(stack)
+        elif stack != self._stack:
             # Taken up again after a crash, the job came out otherwise: its layers do not belong with those we have.
-            raise Trouble("The bridge stopped while the layers were arriving.", "Try again.", "connection")
+            raise UnflattenError("The bridge stopped while the layers were arriving.", "Try again.", "connection")
 
     def _receive(self, wire: Wire, message: dict[str, Any]) -> None:
         """Hand on a layer in runs of whole rows, as they come."""
         index = message["index"]
-        left, top, width, height = _rect(message["rect"])
+        left, top, width, height = rect = _rect(message["rect"])
+        if self._stack is None or index not in range(len(self._stack.layers)) or self._stack.layers[index].rect != rect:
+            raise protocol.ProtocolError("A layer arrived that is not in the stack.")
         stride = width * self._request.space.pixel_size
         row, begun = 0, b""  # begun: the first bytes of a row whose rest is in the next piece
         for _ in range(message["chunks"]):
             piece = wire.receive()
-            if not isinstance(piece, Piece):
+            if not isinstance(piece, BinaryFrame):
                 raise protocol.ProtocolError("Text arrived where a layer's pixels were due.")
             size = len(begun) + piece.size
             buffer = self._buffer(size)
@@ -343,11 +243,16 @@ class Connection(threading.Thread):
             if row + rows > height:
                 break
             if rows:
-                self._emit(Rows(index, left, top + row, width, rows, rows * stride, buffer))
+                self._emit(LayerRows(index, left, top + row, width, rows, rows * stride, buffer))
                 row += rows
         if row != height or begun:
             raise protocol.ProtocolError("A layer arrived with a wrong number of pixels.")
         self._have.add(index)
+
+    def _finish(self, message: dict[str, Any]) -> None:
+        if self._stack is None or len(self._have) != len(self._stack.layers):
+            raise UnflattenError("The bridge did not send all layers.", "Try again.", "connection")
+        self._emit(Done(message["report"]))
 
     def _buffer(self, size: int) -> bytearray:
         """A buffer of `size` bytes or more."""
@@ -355,29 +260,20 @@ class Connection(threading.Thread):
             buffer = self._buffers.get_nowait()
         except queue.Empty:
             buffer = bytearray()
-        return buffer if len(buffer) >= size else bytearray(max(size, min(_ROOM, 2 * size)))
+        return buffer if len(buffer) >= size else bytearray(max(size, min(_BUFFER_SIZE, 2 * size)))
 
-    def _message(self, wire: Wire) -> dict[str, Any]:
-        data = wire.receive()
-        if not isinstance(data, str):
-            raise protocol.ProtocolError("Pixels arrived that belong to no layer.")
-        message = protocol.decode(data, protocol.SERVER_MESSAGES)
-        if message["type"] == "error" and "job" not in message:
-            raise _trouble(message)
-        return message
-
-    def _take_leave(self, wire: Wire) -> None:
-        """Cancel the job. Before the picture is whole there is none yet: leaving is enough."""
+    def _cancel(self, wire: Wire) -> None:
+        """Cancel the job. Before the picture is whole there is none yet: closing the connection is enough."""
         try:
             if self._sent:
                 wire.send_text(protocol.encode("cancel", job=self._job))
         except Gone:
             return
 
-    def _emit(self, event: Event) -> None:
+    def _emit(self, event: JobEvent) -> None:
         while not self._stopping.is_set():
             try:
-                self.events.put(event, timeout=_LISTEN)
+                self.events.put(event, timeout=_POLL)
                 return
             except queue.Full:
                 continue
@@ -386,7 +282,3 @@ class Connection(threading.Thread):
 def _rect(value: Sequence[int]) -> tuple[int, int, int, int]:
     left, top, width, height = (int(each) for each in value)
     return left, top, width, height
-
-
-def _trouble(message: dict[str, Any]) -> Trouble:
-    return Trouble(str(message["message"]), str(message["hint"]), str(message["code"]))

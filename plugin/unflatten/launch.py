@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .connection_file import Connection, data_dir, read_connection
+from .errors import UnflattenError
 
+# Seconds until a bridge that was started must answer.
 READY_WITHIN = 30.0
 START_LOG = "start.log"
 
@@ -30,39 +31,36 @@ _KRITAS_OWN = (
     "SSL_CERT_",
     "VIRTUAL_ENV",
 )
-
-
-class Trouble(Exception):
-    """What went wrong, as a sentence and a hint. Crosses threads as these two strings only."""
-
-    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.code = code
+_CREATION_FLAGS = 0
+if sys.platform == "win32":
+    _CREATION_FLAGS = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
 
 
 @dataclass(frozen=True)
 class Installation:
-    """Which Python runs the bridge, and the folder where the bridge keeps its discovery file."""
+    """Which Python runs the bridge, and the folder where the bridge keeps its connection file."""
 
     python: str
     data: Path
 
     @staticmethod
     def read() -> Installation:
-        """What install.py wrote beside the plugin; UNFLATTEN_HOME overrides the folder, as it does for the bridge."""
+        """What install.py wrote beside the plugin. Raises UnflattenError.
+
+        UNFLATTEN_HOME overrides the folder, as it does for the bridge.
+        """
         try:
-            card = json.loads((Path(__file__).parent / "bridge.json").read_text("utf-8"))
-            python, data = str(card["python"]), Path(card["data"])
+            told = json.loads((Path(__file__).parent / "bridge.json").read_text("utf-8"))
+            python, data = str(told["python"]), Path(told["data"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise Trouble(
+            raise UnflattenError(
                 "Unflatten is only half installed: it does not know where its bridge is.",
                 "Run “python3 install.py” again, then restart Krita.",
             ) from None
         return Installation(python, data_dir() if os.environ.get("UNFLATTEN_HOME") else data)
 
     def command(self) -> list[str]:
+        """What starts the bridge."""
         return [self.python, "-m", "bridge.cli", "serve"]
 
     def log(self) -> Path:
@@ -70,48 +68,53 @@ class Installation:
         return self.data / START_LOG
 
 
-def ensure(installation: Installation, stopped: Callable[[], bool], starting: Callable[[], None]) -> Connection:
-    """The card of a bridge that listens; starts one where none does. `starting` is called when that takes a moment.
+def find_or_start(installation: Installation, stopped: Callable[[], bool], starting: Callable[[], None]) -> Connection:
+    """The connection of a bridge that listens. Where none does, `starting` is called and one is started.
 
-    Raises Trouble when no bridge is ready within READY_WITHIN seconds or `stopped` says that nobody waits any more.
+    Raises UnflattenError when no bridge is ready within READY_WITHIN seconds, or once `stopped` is true.
     """
-    card = running(installation.data)
-    if card is not None:
-        return card
+    found = running(installation.data)
+    if found is not None:
+        return found
     starting()
     process = start(installation)
     end = time.monotonic() + READY_WITHIN
     while time.monotonic() < end:
         if stopped():
-            raise Trouble("Cancelled.", code="cancelled")
-        card = running(installation.data)
-        if card is not None:
-            return card
-        # Exit code 0 means that another Krita's bridge won the race: its card is about to appear.
+            raise UnflattenError("Cancelled.", code="cancelled")
+        found = running(installation.data)
+        if found is not None:
+            return found
+        # Exit code 0 means that another Krita's bridge was faster: its connection file is about to appear.
         if process.poll():
-            raise Trouble("The bridge that does the work could not start.", _why(installation))
+            raise UnflattenError("The bridge that does the work could not start.", _why(installation))
         time.sleep(0.03)
-    raise Trouble(f"The bridge that does the work was not ready within {READY_WITHIN:.0f} seconds.", _why(installation))
+    raise UnflattenError(
+        f"The bridge that does the work was not ready within {READY_WITHIN:.0f} seconds.", _why(installation)
+    )
 
 
 def running(data: Path) -> Connection | None:
-    """The card of the bridge in `data` if something listens there.
+    """The connection of the bridge in `data`, if something listens there; else None.
 
-    The card's process number proves nothing: a killed bridge may be a zombie, its number taken by another program, or
-    belong to the world outside a sandbox. That its port answers does, and the token settles who it is.
+    The process number in the file proves nothing: a killed bridge may be a zombie, its number may be another program's
+    by now, or one outside of this sandbox. An open port does, and the token then shows whether it is the bridge.
     """
-    card = read_connection(data)
-    if card is None:
+    found = read_connection(data)
+    if found is None:
         return None
     try:
-        socket.create_connection(("127.0.0.1", card.port), timeout=2).close()
+        socket.create_connection(("127.0.0.1", found.port), timeout=2).close()
     except OSError:
         return None
-    return card
+    return found
 
 
 def start(installation: Installation) -> subprocess.Popen[bytes]:
-    """Start the bridge, detached: it serves every Krita of this user and outlives this one. Raises Trouble."""
+    """Start the bridge as a process of its own: it serves every Krita of this user and may outlive this one.
+
+    Raises UnflattenError.
+    """
     try:
         installation.data.mkdir(parents=True, exist_ok=True)
         with installation.log().open("wb") as log:
@@ -122,20 +125,22 @@ def start(installation: Installation) -> subprocess.Popen[bytes]:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                **_detached(),
+                # its own session, or on Windows its own group without a console window
+                start_new_session=True,
+                creationflags=_CREATION_FLAGS,
             )
     except FileNotFoundError:
-        raise Trouble(
+        raise UnflattenError(
             "The bridge that does the work is not where it was installed.",
             "Run “python3 install.py” again, then restart Krita.",
         ) from None
     except OSError as error:
-        raise Trouble(
+        raise UnflattenError(
             "The bridge that does the work could not be started.",
             f"{error.strerror or error}: {error.filename or installation.python}",
         ) from None
     # Waits for it, so that a bridge that ends before Krita does leaves no zombie behind.
-    threading.Thread(target=process.wait, name="unflatten-reaper", daemon=True).start()
+    threading.Thread(target=process.wait, name="unflatten-wait", daemon=True).start()
     return process
 
 
@@ -147,12 +152,6 @@ def clean_environment(environment: dict[str, str]) -> dict[str, str]:
         entries = clean["PATH"].split(os.pathsep)
         clean["PATH"] = os.pathsep.join(entry for entry in entries if not entry.startswith(bundle))
     return clean
-
-
-def _detached() -> dict[str, Any]:
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
 
 
 def _why(installation: Installation) -> str:

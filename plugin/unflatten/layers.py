@@ -1,4 +1,4 @@
-"""Layers from the bridge → paint layers in a group, which arrives in one undo step and fills as the pixels come."""
+"""Layers from the bridge → paint layers in a group, which is one undo step and is filled as the pixels come."""
 
 from __future__ import annotations
 
@@ -6,35 +6,34 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from krita import Krita
 
 from .canvas import Canvas
-from .connection import Rows
+from .job import LayerRows
+from .krita_api import Document, Id, Node, application
 from .qt import QByteArray
 
 
-class Vanished(Exception):
+class GroupRemoved(Exception):
     """The group is no longer in the document: the artist undid it or deleted it."""
 
 
 class Scratch:
-    """A small document with the colours of the canvas, in which a group is built where nobody sees it.
+    """A small document without a window, of the canvas's colours, in which the group is built.
 
-    Every addChildNode is an undo step, so the group comes into the artist's document as one duplicate. Making and
-    closing a document each take Krita some time: both happen while nobody waits for them.
+    Every addChildNode is an undo step, so the group is put into the artist's document as one duplicate. Making and
+    closing a document each take Krita some time: both are done while the bridge is at work.
     """
 
     def __init__(self, canvas: Canvas) -> None:
         document = canvas.document
-        self._document = Krita.instance().createDocument(
+        self._document = application().createDocument(
             16, 16, "", document.colorModel(), document.colorDepth(), document.colorProfile(), document.resolution()
         )
         self._document.setBatchmode(True)
 
     @property
-    def document(self) -> Any:
+    def document(self) -> Document:
+        """The document."""
         return self._document
 
     def profile(self) -> bytes:
@@ -47,19 +46,20 @@ class Scratch:
                 names = [name for name in archive.namelist() if name.endswith("/annotations/icc")]
                 return archive.read(names[0]) if names else b""
 
-    def group(self, title: str, names: Sequence[str], covers: bool) -> Any:
+    def group(self, title: str, names: Sequence[str], covers: bool) -> Node:
         """A hidden group of empty paint layers, bottom to top, that belongs to no document yet."""
         group = self._document.createGroupLayer(title)
         group.setVisible(False)
         if covers:
             # “Copy” replaces what lies below, transparency included, so the original layers can stay visible.
             group.setBlendingMode("copy")
-        self._document.rootNode().addChildNode(group, None)
+        _root(self._document).addChildNode(group, None)
         for name in names:
             group.addChildNode(self._document.createNode(name, "paintlayer"), None)
         return group.duplicate()
 
     def close(self) -> None:
+        """Close it without saving."""
         self._document.setModified(False)
         self._document.close()
 
@@ -67,46 +67,47 @@ class Scratch:
 class WaitingGroup:
     """A hidden group of empty layers on top of the document, filled row by row, then shown.
 
-    Hidden, so that the picture on the canvas never passes through a half-filled stack. Neither `setVisible` nor
-    `setPixelData` is an undo step in Krita: the one step is the group's arrival, and a redo brings back what it became.
+    Hidden, so that the artist never sees a half-filled stack. Neither `setVisible` nor `setPixelData` is an undo step
+    in Krita: adding the group is the only one, and a redo brings the group back with its pixels.
     """
 
     def __init__(self, canvas: Canvas, scratch: Scratch, names: Sequence[str], covers: bool) -> None:
-        """Put the group into the document. covers: keep what lies below from showing through clear places."""
+        """Put the group into the document. covers: hide the layers below it where it is transparent, too."""
         self._canvas = canvas
         group = scratch.group(f"Unflattened {canvas.name}", names, covers)
-        canvas.document.rootNode().addChildNode(group, None)
+        _root(canvas.document).addChildNode(group, None)
         self._id = group.uniqueId()
         self._layers = [layer.uniqueId() for layer in group.childNodes()]
 
-    def write(self, rows: Rows) -> None:
-        """Write a run of rows into layer `rows.index`. Raises Vanished."""
+    def write(self, rows: LayerRows) -> None:
+        """Write a run of rows into layer `rows.index`. Raises GroupRemoved."""
         layer = _find(self._find_group(), self._layers[rows.index])
         if layer is None:
-            raise Vanished
+            raise GroupRemoved
         # Krita silently skips a short buffer; the connection hands on whole rows only.
         pixels = QByteArray(rows.buffer)
         pixels.truncate(rows.size)
         layer.setPixelData(pixels, rows.left, rows.top, rows.width, rows.height)
 
     def show(self) -> None:
-        """Show the filled group. Raises Vanished."""
+        """Show the filled group. Raises GroupRemoved."""
         self._find_group().setVisible(True)
         self.refresh()
 
     def refresh(self) -> None:
+        """Have Krita draw the document anew and count it as changed."""
         document = self._canvas.document
         # setPixelData and setVisible tell neither the canvas nor “unsaved changes?”.
         document.refreshProjection()
         document.setModified(True)
 
     def take_back(self) -> None:
-        """Remove the group again, by undoing its arrival where that is the last thing that was done.
+        """Remove the group again, by undo where adding it is the last thing that was done.
 
-        Not in the same turn of the event loop as its arrival: Krita's window has not heard of the group by then, and
-        crashes when it hears of its end first.
+        Not in the same turn of the event loop in which it was added: Krita's window does not know the group yet then,
+        and crashes when it is told first that the group is gone.
         """
-        app = Krita.instance()
+        app = application()
         document = self._canvas.document
         if _group(document, self._id) is None:
             return
@@ -123,20 +124,28 @@ class WaitingGroup:
             group.remove()
             document.refreshProjection()
 
-    def _find_group(self) -> Any:
+    def _find_group(self) -> Node:
         group = _group(self._canvas.document, self._id)
         if group is None:
-            raise Vanished
+            raise GroupRemoved
         return group
 
 
-def _group(document: Any, unique_id: Any) -> Any:
+def _root(document: Document) -> Node:
+    """Raises GroupRemoved where the document was closed."""
+    root = document.rootNode()
+    if root is None:
+        raise GroupRemoved
+    return root
+
+
+def _group(document: Document, unique_id: Id) -> Node | None:
     """The node of that id, wherever the artist has moved it; None where it is gone."""
     root = document.rootNode()
     return _find(root, unique_id) if root is not None else None
 
 
-def _find(parent: Any, unique_id: Any) -> Any:
+def _find(parent: Node, unique_id: Id) -> Node | None:
     # Krita 5.1 has no nodeByUniqueID.
     for node in parent.childNodes():
         if node.uniqueId() == unique_id:

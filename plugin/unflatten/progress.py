@@ -1,11 +1,11 @@
-"""The small window that shows how far a session is, and what went wrong if something did."""
+"""The small window that shows how far a session is, and what went wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from .connection import Stage
+from .job import Progressed
 from .qt import QDialog, QDialogButtonBox, QLabel, QPoint, QProgressBar, Qt, QVBoxLayout
 from .session import Outcome
 
@@ -15,7 +15,7 @@ _OFFSET = (80, 140)
 class ProgressWindow(QDialog):
     """Non-modal: the artist goes on working in any document. Closing it while a session runs cancels the session."""
 
-    # Qt owns the window, but its Python half, which answers the buttons, lives only as long as something here holds it.
+    # Qt owns the window, but its Python object, which the buttons call, lives only while something here refers to it.
     _open: ClassVar[set[ProgressWindow]] = set()
 
     def __init__(self, parent: Any, document: str, cancel: Callable[[], None]) -> None:
@@ -45,15 +45,16 @@ class ProgressWindow(QDialog):
         for widget in (self._text, self._bar, self._remaining, self._buttons):
             layout.addWidget(widget)
 
-    def show_stage(self, stage: Stage) -> None:
-        self._text.setText(stage.text)
-        self._bar.setRange(0, stage.steps)
-        self._bar.setValue(stage.step)
-        self._remaining.setText(remaining(stage.seconds_left))
+    def show_progress(self, progress: Progressed) -> None:
+        """Show what is being done and how far it is."""
+        self._text.setText(progress.stage)
+        self._bar.setRange(0, progress.steps)
+        self._bar.setValue(progress.step)
+        self._remaining.setText(remaining(progress.seconds_left))
 
     def show_outcome(self, outcome: Outcome) -> None:
-        """Turn into a message that waits to be read."""
-        self._over()
+        """Show how it ended, until the artist closes the window."""
+        self._release()
         self._text.setText(outcome.message)
         self._remaining.setText(outcome.hint)
         self._bar.hide()
@@ -63,22 +64,23 @@ class ProgressWindow(QDialog):
         self.raise_()
 
     def dismiss(self) -> None:
-        self._over()
-        self._leave()
+        """Close, with nothing to read."""
+        self._release()
+        self._hide()
 
     def reject(self) -> None:
         """Escape, the button, or the window's own close button."""
         if self._running:
             self._cancel()
         else:
-            self._leave()
+            self._hide()
 
-    def _over(self) -> None:
+    def _release(self) -> None:
         self._running = False
-        # Lets go of the session, and with it of the picture.
+        # It holds the session, and with it the picture.
         self._cancel = _nothing
 
-    def _leave(self) -> None:
+    def _hide(self) -> None:
         self.hide()
         self._open.discard(self)
         self.deleteLater()

@@ -1,33 +1,30 @@
 """What differs between Qt 5 and Qt 6, so that no other file has to know which one Krita runs on."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
 # Krita 5.3 refuses to import PyQt6, so Krita is asked which one it runs on instead of trying PyQt6 first.
 try:
-    import pykrita
+    import pykrita  # pyright: ignore[reportMissingImports]
 
     MAJOR = int(getattr(pykrita, "qt_major_version", lambda: 5)())
 except ImportError:
     MAJOR = 5
 
-if MAJOR >= 6:
-    from PyQt6.QtCore import QByteArray, QCoreApplication, QPoint, Qt, QTimer
-    from PyQt6.QtGui import QIcon
-    from PyQt6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QVBoxLayout
-else:
-    from PyQt5.QtCore import QByteArray, QCoreApplication, QPoint, Qt, QTimer
-    from PyQt5.QtGui import QIcon
-    from PyQt5.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QVBoxLayout
+_core: Any = import_module(f"PyQt{MAJOR}.QtCore")
+_gui: Any = import_module(f"PyQt{MAJOR}.QtGui")
+_widgets: Any = import_module(f"PyQt{MAJOR}.QtWidgets")
 
-__all__ = [
-    "MAJOR",
-    "QByteArray",
-    "QCoreApplication",
-    "QDialog",
-    "QDialogButtonBox",
-    "QIcon",
-    "QLabel",
-    "QPoint",
-    "QProgressBar",
-    "QTimer",
-    "QVBoxLayout",
-    "Qt",
-]
+QByteArray = _core.QByteArray
+QCoreApplication = _core.QCoreApplication
+QPoint = _core.QPoint
+Qt = _core.Qt
+QTimer = _core.QTimer
+QIcon = _gui.QIcon
+QDialog = _widgets.QDialog
+QDialogButtonBox = _widgets.QDialogButtonBox
+QLabel = _widgets.QLabel
+QProgressBar = _widgets.QProgressBar
+QVBoxLayout = _widgets.QVBoxLayout

@@ -1,7 +1,7 @@
-"""One decomposition's life in Krita: reads the canvas, talks to the bridge, fills the layers, checks the result.
+"""One document taken apart: reads the canvas, asks the bridge, fills the layers, checks the result.
 
-It is driven from outside by step(): a timer's in the window, a loop's in a batch. Each step holds Krita up for BUDGET
-seconds at most, but for single calls of Krita's own.
+The caller drives it by step(): from a timer in the window, from a loop in a batch. A step takes BUDGET seconds at most,
+unless a single call of Krita's takes longer.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from enum import Enum
 from typing import Any
 
 from .canvas import Canvas, Reading, View, view_pieces
-from .connection import Connection, Done, Failed, Outline, Pixels, Request, Rows, Stage
-from .launch import Installation, Trouble
-from .layers import Scratch, Vanished, WaitingGroup
+from .connection import JobConnection, Upload
+from .errors import UnflattenError
+from .job import Choices, Done, Failed, JobRequest, LayerRows, Progressed, Stacked
+from .krita_api import Document
+from .launch import Installation
+from .layers import GroupRemoved, Scratch, WaitingGroup
 from .pixels import Difference, Space
 
 BUDGET = 0.04
@@ -27,6 +30,8 @@ _PROFILES: dict[tuple[Space, str], bytes] = {}
 
 
 class Ending(Enum):
+    """The three ways a session can end."""
+
     DONE = "done"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -34,7 +39,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended, as a sentence for the artist and a hint. attention: it should not pass unread."""
+    """How a session ended, as a sentence for the artist and a hint. attention: the artist must see it."""
 
     ending: Ending
     message: str
@@ -42,93 +47,79 @@ class Outcome:
     attention: bool = False
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What the artist may set."""
-
-    num_layers: str | int = "auto"
-    seed: int | None = None
-    backend: str = ""
-    batch: bool = False
-
-    def settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = {"num_layers": self.num_layers}
-        if self.seed is not None:
-            settings["seed"] = self.seed
-        return settings
-
-
 class Session:
     """Takes one document apart. Nothing is written into any other document, whatever the artist does meanwhile."""
 
     def __init__(
-        self, document: Any, wishes: Wishes, installation: Installation, on_stage: Callable[[Stage], None]
+        self,
+        document: Document | None,
+        choices: Choices,
+        installation: Installation,
+        on_progress: Callable[[Progressed], None],
     ) -> None:
-        """Raises Trouble where the document cannot be taken."""
+        """Raises UnflattenError where the document cannot be taken apart."""
         self.canvas = Canvas(document)
         self.outcome: Outcome | None = None
         self.report: dict[str, Any] = {}
-        self._on_stage = on_stage
+        self._on_progress = on_progress
         self._installation = installation
         self._scratch: Scratch | None = None
         self._group: WaitingGroup | None = None
-        self._pixels = Pixels()
-        request = Request(
-            document=self.canvas.name,
+        self._upload = Upload()
+        request = JobRequest(
             width=self.canvas.width,
             height=self.canvas.height,
             strip=self.canvas.strip,
-            profile=self.canvas.profile,
-            dpi=self.canvas.dpi,
             space=self.canvas.space,
             view_pieces=0 if self.canvas.is_srgb else sum(1 for _ in view_pieces(self.canvas)),
-            settings=wishes.settings(),
-            backend=wishes.backend,
-            batch=wishes.batch,
+            choices=choices,
         )
-        self._connection = Connection(installation, request, self._pixels)
+        self._connection = JobConnection(installation, request, self._upload)
         self._connection.start()
-        self._work = self._journey()
+        self._work = self._run()
 
-    def step(self) -> bool:
-        """Do a little; whether there is more to do. The outcome is set when there is not."""
+    def step(self) -> Outcome | None:
+        """Do a little of the work; the outcome once there is no more to do."""
         if self.outcome is not None:
-            return False
+            return self.outcome
         try:
-            self._look_after_the_document()
+            self._check_document()
             if self.outcome is None:
                 next(self._work)
         except StopIteration:
-            pass
-        except Trouble as trouble:
-            self._end(Outcome(Ending.FAILED, trouble.message, trouble.hint, attention=True))
-        except Vanished:
+            self._end(Outcome(Ending.FAILED, "It ended without a result.", "Try again.", attention=True))
+        except UnflattenError as error:
+            cancelled = error.kind == "cancelled"
+            ending = Ending.CANCELLED if cancelled else Ending.FAILED
+            self._end(Outcome(ending, error.message, error.hint, attention=not cancelled))
+        except GroupRemoved:
             self._end(Outcome(Ending.CANCELLED, "The new group is gone from the document: stopped."))
         except Exception:
             # Text only: a kept traceback would keep Krita's objects alive after Krita has freed them.
-            log = _write_down(self._installation, traceback.format_exc())
+            log = _write_log(self._installation, traceback.format_exc())
             self._end(Outcome(Ending.FAILED, "Something went wrong inside the plugin.", log, attention=True))
         if self.outcome is not None:
-            self._let_go()
-        return self.outcome is None
+            self._release()
+        return self.outcome
 
     def cancel(self) -> None:
+        """End it now, and take back what is in the document."""
         if self.outcome is None:
             self._end(Outcome(Ending.CANCELLED, "Cancelled. The picture is as it was."))
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
-        """Leave no circle of references.
+    def _release(self) -> None:
+        """Break every cycle of references.
 
-        Python's collector would undo it later in whichever thread it happens to run, a connection's for one, and there
-        free wrappers of Krita's objects, which only the main thread may.
+        Python's collector would break it later, in whichever thread it happens to run, and there free wrappers of
+        Krita's objects, which only the main thread may.
         """
-        self._on_stage = _ignore
+        self._on_progress = _ignore
         # It may be running: cancelled from within one of Krita's calls. Then step() comes here again.
         with suppress(ValueError):
             self._work.close()
 
-    def _look_after_the_document(self) -> None:
+    def _check_document(self) -> None:
         if not self.canvas.is_open():
             self._end(Outcome(Ending.CANCELLED, f"“{self.canvas.name}” was closed, so it is not taken apart."))
         elif not self.canvas.is_same_size():
@@ -141,10 +132,10 @@ class Session:
                 )
             )
 
-    def _journey(self) -> Generator[None, None, None]:
-        """The whole way. Each yield lets Krita live; whoever resumes has looked after the document first."""
+    def _run(self) -> Generator[None, None, None]:
+        """All the work. At each yield Krita goes on; before it is resumed, the document has been checked."""
         if self.canvas.is_srgb:
-            self._pixels.begin(b"")
+            self._upload.begin(b"")
             yield from self._read()
         else:
             yield from self._read_with_view()
@@ -153,7 +144,7 @@ class Session:
             yield
         yield from self._receive(self._scratch)
         if self._group is None:
-            raise Trouble("The bridge sent no layers.", "Try again.")
+            raise UnflattenError("The bridge sent no layers.", "Try again.")
         changed = Difference(self.canvas.space)
         yield from self._compare(changed)
         if changed.largest:
@@ -175,41 +166,41 @@ class Session:
                 attention=True,
             )
         else:
-            self._finish(*self._good_news())
+            self._finish(*self._success())
 
     def _read(self) -> Iterator[None]:
-        """Krita's pixels, to the connection as they are read."""
+        """Hand Krita's pixels to the connection as they are read."""
         while self.canvas.has_unfinished_strokes():
             yield
         reading = Reading(self.canvas)
         while not reading.finished:
             for strip in reading.strips(time.monotonic() + BUDGET):
-                self._pixels.add(strip)
+                self._upload.add(strip)
             yield
 
     def _read_with_view(self) -> Iterator[None]:
-        """The same for a document that is not 8-bit sRGB: its profile first, then its pixels, then how it looks."""
+        """The same for a document that is not 8-bit sRGB: its profile, then its pixels, then its 8-bit sRGB view."""
         self._scratch = Scratch(self.canvas)
         yield
-        self._pixels.begin(self._profile(self._scratch))
+        self._upload.begin(self._profile(self._scratch))
         yield
         yield from self._read()
-        looks = View(self.canvas, self._scratch.document, list(self._pixels.strips))
-        while not looks.finished:
+        srgb_view = View(self.canvas, self._scratch.document, list(self._upload.pieces))
+        while not srgb_view.finished:
             end = time.monotonic() + BUDGET
-            while not looks.finished and time.monotonic() < end:
-                self._pixels.add(looks.piece())
+            while not srgb_view.finished and time.monotonic() < end:
+                self._upload.add(srgb_view.piece())
             yield
 
     def _profile(self, scratch: Scratch) -> bytes:
-        """Saving a document to read its profile takes a moment, so what was read once is kept."""
+        """The ICC profile. Krita gives it only by saving a document, which takes a moment: it is kept for later."""
         key = (self.canvas.space, self.canvas.profile)
         if key not in _PROFILES:
             _PROFILES[key] = scratch.profile()
         return _PROFILES[key]
 
     def _receive(self, scratch: Scratch) -> Iterator[None]:
-        """What the bridge says, until it is done."""
+        """Take what the connection hands on, until the job is done."""
         while True:
             end = time.monotonic() + BUDGET
             while time.monotonic() < end:
@@ -217,39 +208,39 @@ class Session:
                     event = self._connection.events.get_nowait()
                 except queue.Empty:
                     break
-                if isinstance(event, Stage):
-                    self._on_stage(event)
-                elif isinstance(event, Outline):
-                    self._on_stage(Stage("Filling the layers"))
+                if isinstance(event, Progressed):
+                    self._on_progress(event)
+                elif isinstance(event, Stacked):
+                    self._on_progress(Progressed("Filling the layers"))
                     names = [layer.name for layer in event.layers]
                     self._group = WaitingGroup(self.canvas, scratch, names, covers=not event.opaque)
                     break
-                elif isinstance(event, Rows) and self._group is not None:
+                elif isinstance(event, LayerRows) and self._group is not None:
                     self._group.write(event)
                     self._connection.take_back(event)
                 elif isinstance(event, Done):
                     self.report = event.report
                     return
                 elif isinstance(event, Failed):
-                    raise Trouble(event.message, event.hint, event.code)
+                    raise UnflattenError(event.message, event.hint, event.code, event.kind)
             yield
 
     def _compare(self, difference: Difference) -> Iterator[None]:
-        """The projection now with the picture that was sent."""
+        """Compare the projection, as it is now, with the picture that was sent."""
         while self.canvas.has_unfinished_strokes():
             yield
         reading = Reading(self.canvas)
         number = 0
         while not reading.finished:
             for strip in reading.strips(time.monotonic()):
-                sent = self._pixels.strips[number]
+                sent = self._upload.pieces[number]
                 number += 1
                 # Qt compares at memory speed, and almost always finds the two equal.
                 if strip != sent:
                     yield from _compare_slowly(difference, bytes(strip), bytes(sent), self.canvas.space.pixel_size)
             yield
 
-    def _good_news(self) -> tuple[str, str]:
+    def _success(self) -> tuple[str, str]:
         count = int(self.report.get("layers", 0))
         notes = [str(note) for note in self.report.get("notes", [])]
         cost = float(self.report.get("cost") or 0)
@@ -268,8 +259,8 @@ class Session:
             self._group.take_back()
         if self._scratch is not None:
             self._scratch.close()
-        # The picture need not wait in memory until Python tidies up.
-        self._pixels = Pixels()
+        # Frees the picture at once.
+        self._upload = Upload()
         self._scratch = self._group = None
 
 
@@ -284,11 +275,11 @@ def _compare_slowly(difference: Difference, one: bytes, other: bytes, pixel_size
             end = time.monotonic() + BUDGET
 
 
-def _ignore(stage: Stage) -> None:
+def _ignore(progress: Progressed) -> None:
     pass
 
 
-def _write_down(installation: Installation, what: str) -> str:
+def _write_log(installation: Installation, what: str) -> str:
     log = installation.data / "plugin.log"
     try:
         with log.open("a", encoding="utf-8") as file:

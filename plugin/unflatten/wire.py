@@ -1,8 +1,8 @@
-"""A WebSocket on the loopback, made for pixels.
+"""A WebSocket client for 127.0.0.1, fast with large binary frames.
 
-The websockets library speaks the protocol: handshake, text, pings, farewell. Only the payload of binary frames goes
-around it, straight between socket and buffer: in pure Python the library copies each byte several times and masks what
-it sends, all under Python's lock, which Krita's window needs.
+The websockets library does the handshake, the text frames, the pings and the closing. Only the payload of binary frames
+is read and written here, straight between socket and buffer: in pure Python the library copies each byte several times
+and masks what it sends, and all the while it holds Python's lock, which Krita's window needs.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from .vendor.websockets.frames import Frame, Opcode
 from .vendor.websockets.protocol import State
 from .vendor.websockets.uri import parse_uri
 
+# Bytes of a text frame.
 _LONGEST_TEXT = 2**24
-_LISTEN = 0.1
-_PATIENCE = 20.0
-_FAREWELL = 1.0
+# Seconds that one wait on the socket takes, after which `stopped` is asked again.
+_POLL = 0.1
+# Seconds for connecting, and for each answer during the handshake.
+_HANDSHAKE_WITHIN = 20.0
+# Seconds for what the bridge still has to send when the connection is closed.
+_CLOSE_WITHIN = 1.0
 _NOTHING_YET = (TimeoutError, socket.timeout)  # the same from Python 3.10 on
 
 
 class Gone(Exception):
-    """The bridge is no longer there, or has said farewell."""
+    """The bridge is no longer there, or has closed the connection."""
 
 
 class Refused(Exception):
@@ -40,41 +44,44 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """A binary frame that has been announced: its `size` bytes are to be read with Wire.read_into."""
+class BinaryFrame:
+    """A binary frame has begun: its `size` bytes are to be read with Wire.read_into."""
 
     size: int
 
 
 class Wire:
-    """One connection, used by one thread. `stopped` is asked while it waits; raises Stopped, Gone and Refused."""
+    """One WebSocket connection, used by one thread. `stopped` is asked while it waits.
+
+    Each method may raise Gone, and Stopped where `stopped` says so; the constructor also Refused.
+    """
 
     def __init__(self, port: int, token: str, stopped: Callable[[], bool]) -> None:
         self._stopped = stopped
         self._protocol = ClientProtocol(parse_uri(f"ws://127.0.0.1:{port}{PATH}"), max_size=_LONGEST_TEXT)
         try:
-            self._socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
+            self._socket = socket.create_connection(("127.0.0.1", port), timeout=_HANDSHAKE_WITHIN)
         except OSError as error:
             raise Gone(str(error)) from None
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._shake_hands(token)
-            self._socket.settimeout(_LISTEN)
+            self._handshake(token)
+            self._socket.settimeout(_POLL)
         except BaseException:
             self._socket.close()
             raise
 
     def close(self) -> None:
-        """Say farewell, and hear the bridge out for a moment.
+        """Close the connection, and read for a moment what the bridge still sends.
 
-        A socket closed with unread bytes in it resets the connection, and what was said last (a cancel) would be lost.
+        A socket closed with unread bytes in it resets the connection, and what was sent last (a cancel) would be lost.
         """
         try:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(1000)
                 self._flush()
                 self._socket.shutdown(socket.SHUT_WR)
-                end = time.monotonic() + _FAREWELL
+                end = time.monotonic() + _CLOSE_WITHIN
                 rest = bytearray(2**16)
                 while time.monotonic() < end and self._socket.recv_into(rest):
                     pass
@@ -84,14 +91,15 @@ class Wire:
             self._socket.close()
 
     def send_text(self, text: str) -> None:
+        """One text frame."""
         self._protocol.send_text(text.encode())
         self._flush()
 
     def send_bytes(self, data: bytearray) -> None:
         """One binary frame with a masking key of zero.
 
-        A client must mask what it sends, which is meant for proxies on the way. On the loopback there are none, a key
-        of zero is as legal as any, and masking with it changes nothing: no 35 ms for each 8 MiB in pure Python.
+        A client must mask what it sends, to protect proxies on the way. On 127.0.0.1 there are none, a key of zero is
+        as legal as any, and masking with it changes nothing: this saves 35 ms for each 8 MiB in pure Python.
         """
         size = len(data)
         if size < 126:
@@ -103,10 +111,10 @@ class Wire:
         self._send(header)
         self._send(data)
 
-    def receive(self) -> str | Pixels:
-        """The next message. That of pixels is only announced: read_into must follow at once."""
+    def receive(self) -> str | BinaryFrame:
+        """The next text frame, or the announcement of a binary one, whose payload must be read next, with read_into."""
         while True:
-            self._look()
+            self._check_stopped()
             head = self._read(2)
             opcode, size = head[0] & 0x0F, head[1] & 0x7F
             if size == 126:
@@ -118,9 +126,9 @@ class Wire:
             if opcode == Opcode.BINARY and head[0] & 0x80 and not head[1] & 0x80:
                 if size > CHUNK:
                     raise Gone("more pixels in one piece than agreed")
-                return Pixels(size)
+                return BinaryFrame(size)
             if size > _LONGEST_TEXT:
-                raise Gone("a message without end")
+                raise Gone("too long a message")
             self._protocol.receive_data(head + self._read(size))
             self._flush()
             if self._protocol.state is not State.OPEN:
@@ -136,7 +144,7 @@ class Wire:
             try:
                 got = self._socket.recv_into(view[done:])
             except _NOTHING_YET:
-                self._look()
+                self._check_stopped()
             except OSError as error:
                 raise Gone(str(error)) from None
             else:
@@ -144,7 +152,7 @@ class Wire:
                     raise Gone("the bridge hung up")
                 done += got
 
-    def _look(self) -> None:
+    def _check_stopped(self) -> None:
         if self._stopped():
             raise Stopped
 
@@ -159,7 +167,7 @@ class Wire:
             try:
                 view = view[self._socket.send(view) :]
             except _NOTHING_YET:
-                self._look()
+                self._check_stopped()
             except OSError as error:
                 raise Gone(str(error)) from None
 
@@ -168,7 +176,7 @@ class Wire:
             if data:
                 self._send(data)
 
-    def _shake_hands(self, token: str) -> None:
+    def _handshake(self, token: str) -> None:
         request = self._protocol.connect()
         request.headers["Authorization"] = f"Bearer {token}"
         self._protocol.send_request(request)

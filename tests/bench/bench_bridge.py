@@ -1,6 +1,6 @@
 """The bridge's figures: time to start, memory when idle and after a job, what the wire costs beside a bare socket copy.
 
-Run: python tests/bench/bench_bridge.py [--rounds N]. The splitter is the tests' trial backend, whose own time (and the
+Run: python -m tests.bench.bench_bridge [--rounds N]. The splitter is the tests' trial backend, whose own time (and the
 finish's) is taken off.
 """
 
@@ -19,13 +19,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit")]
-
-from trial import bridge as trial_bridge  # noqa: E402
-from trial.client import Client, noise  # noqa: E402
-
-from bridge.connection_file import Connection, read_connection  # noqa: E402
+from bridge.connection_file import Connection, read_connection
+from tests.unit.trial import bridge as trial_bridge
+from tests.unit.trial.client import Client, noise
 
 WIDTH, HEIGHT, LAYERS = 3840, 2160, 5
 WORKER_IDLE = 3.0
@@ -36,7 +32,7 @@ def start(data: Path) -> tuple[subprocess.Popen[bytes], Connection, float]:
     """A bridge, its card, and the seconds from its start until it answered a client."""
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, trial_bridge.__file__, str(data), json.dumps({"worker_idle": WORKER_IDLE})],
+        [*trial_bridge.BRIDGE, str(data), json.dumps({"worker_idle": WORKER_IDLE})],
         stdout=subprocess.DEVNULL,
     )
     while (card := read_connection(data)) is None or card.pid != process.pid:

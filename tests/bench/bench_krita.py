@@ -10,21 +10,18 @@ setPixelData of every layer. Figures, not asserts; timings on a busy machine are
 import argparse
 import socket
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+from installer.environment import Environment
+from installer.plugin import assemble
+from tests.krita.bridges import Bridge, scripted_python
+from tests.krita.pictures import compare, noise, seen
+from tests.krita.window import Krita, Screen, wait_for
+
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "krita")]
-
-from bridges import Bridge, scripted_python  # noqa: E402
-from pictures import compare, noise, seen  # noqa: E402
-from window import Krita, Screen, wait_for  # noqa: E402
-
-from installer.environment import Environment  # noqa: E402
-from installer.plugin import assemble  # noqa: E402
 
 
 def over_the_loopback(size: int, pieces: int = 8 * 2**20) -> float:

@@ -1,6 +1,6 @@
 """The remote backend's figures: beside fal_client, in a batch, on a bad line, and killed 200 times.
 
-Run: python tests/bench/bench_remote.py [--kills N] [--handing-kills N] [--storms N]
+Run: python -m tests.bench.bench_remote [--kills N] [--handing-kills N] [--storms N]
 [--only overhead|throughput|kills|faults]. By itself it asks the tests' scripted server; for another, such as our own
 door: --quick URL (answers at once), --paced URL (10 at a time, for the batch with 2 s a job) and --key KEY. For kills
 and faults (the former ask the paced, the latter the quick one) a line stands between that counts the orders, and spoils
@@ -34,12 +34,11 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from bridge.backends.fal.pack import PNG
+from tests.unit.backends.fal.service import ENDPOINT, KEY
+
+THIS = "tests.bench.bench_remote"
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from bridge.backends.fal.sending import PNG  # noqa: E402
-from tests.unit.backends.fal.service import ENDPOINT, KEY  # noqa: E402
-
 SECONDS, AT_ONCE, PICTURES = 2.0, 10, 50
 WIDTH, HEIGHT, LAYERS = 320, 240, 4
 MB = 2**20
@@ -103,7 +102,7 @@ def overhead(server: Server, jobs: int, folder: Path) -> None:
     sides: dict[str, list[dict[str, Any]]] = {"ours": [], "async": [], "sync": []}
     for number in range(3):
         for side, told in sides.items():
-            words = [__file__, "--side", side, "--quick", server.url, "--jobs", str(jobs), "--key", server.key]
+            words = ["-m", THIS, "--side", side, "--quick", server.url, "--jobs", str(jobs), "--key", server.key]
             environment = server.environment(folder / f"{side}{number}")
             told.append(json.loads(subprocess.check_output([sys.executable, *words], env=environment, cwd=ROOT)))
     print(f"(a) one job after another, {3 * jobs} a side, by turns; {WIDTH}×{HEIGHT}, {LAYERS} layers")
@@ -140,16 +139,20 @@ def one_side(side: str, server: Server, jobs: int) -> None:
 
 
 def our_side(_: Server) -> Callable[[np.ndarray, int], int]:
-    from bridge.backends.base import DraftLayer, JobContext
-    from bridge.backends.fal.backend import Fal
+    from bridge.backends.choice import choose
     from bridge.picture import Picture
     from bridge.settings import Settings
+    from tests.unit.backends.fal.driving import drive
 
     settings = Settings(num_layers=LAYERS, enable_safety_checker=False)
+    chosen = choose("fal").check()
+    assert chosen.remote is not None
+    model = chosen.remote.connect(chosen.options)
+    loop = asyncio.new_event_loop()
 
     def run(pixels: np.ndarray, number: int) -> int:
-        job = JobContext(seed=random.randrange(2**31))
-        return sum(isinstance(event, DraftLayer) for event in Fal().draft(Picture(pixels), settings, job))
+        job = drive(Picture(pixels), settings, seed=random.randrange(2**31), model=model)
+        return len(loop.run_until_complete(job).layers)
 
     return run
 
@@ -229,7 +232,7 @@ def throughput(server: Server, folder: Path) -> None:
         "saved": "until all are finished and saved",
     }
     for part, what in parts.items():
-        words = [__file__, "--part", part, "--paced", server.url, "--key", server.key, "--folder", str(folder)]
+        words = ["-m", THIS, "--part", part, "--paced", server.url, "--key", server.key, "--folder", str(folder)]
         told = json.loads(
             subprocess.check_output([sys.executable, *words], env=server.environment(folder / "home"), cwd=ROOT)
         )
@@ -266,12 +269,13 @@ def their_batch(server: Server, folder: Path) -> None:
 
 def one_batch(part: str, folder: Path) -> None:
     """Run the batch. layers: without finishing and saving them, which is this computer's work and not the service's."""
+    from bridge.command.submitted import Submission
+
     from bridge.backends.base import DraftLayer, JobContext
     from bridge.backends.fal.backend import Fal
     from bridge.command import remote
     from bridge.command.batch import Batch, pictures_in, run_batch
     from bridge.command.split import Order, Outcome, split
-    from bridge.command.submitted import Submission
     from bridge.decompose import Report
     from bridge.files.load import load_picture
     from bridge.settings import Settings
@@ -327,19 +331,19 @@ def kill(server: Server, kills: int, folder: Path, *, while_handing: bool = Fals
 def faults(server: Server, storms: int, folder: Path) -> bool:
     """Each fault at each call, then jobs of which each call may meet any: each must end, clearly, within its clock."""
     from bridge import downloads
-    from bridge.backends.base import JobContext
-    from bridge.backends.fal import listing, outputs, queue, retries, wire
+    from bridge.backends.fal import client, images, listing, queue, retries
     from bridge.settings import Settings
     from tests.unit.backends.fal.driving import draft
     from tests.unit.backends.fal.driving import picture as noise
     from tests.unit.backends.fal.injector import CALLS, KINDS, Chosen, Injector
 
-    clock, last_words = 10.0, 3.0
+    clock, cancelling = 10.0, 3.0
     os.environ.update(server.environment(folder / "faults"))
-    (folder / "faults" / "preferences.json").write_text(f'{{"remote_allowed": true, "wall_clock": {clock}}}')
+    preferred = {"remote_allowed": True, "backends": {"fal": {"wall_clock": clock}}}
+    (folder / "faults" / "preferences.json").write_text(json.dumps(preferred))
     # A stall is noticed after 1 s instead of 30, so that the clock leaves time for what comes after it.
-    wire.ANSWER_PATIENCE = queue.SILENCE = downloads.STALL_PATIENCE = 1.0
-    outputs.SECONDS, retries.FIRST, retries.LONGEST, listing.PAUSES = 4.0, 0.05, 0.4, (0.05, 0.5)
+    client.ANSWER_PATIENCE = queue.SILENCE = downloads.STALL_PATIENCE = 1.0
+    images.SECONDS, retries.FIRST, retries.LONGEST, listing.PAUSES = 4.0, 0.05, 0.4, (0.05, 0.5)
     ends: Counter[str] = Counter()
     problems: list[str] = []
     dice = random.Random(5)
@@ -350,14 +354,15 @@ def faults(server: Server, storms: int, folder: Path) -> bool:
             seed = dice.randrange(2**31)
             settings = Settings(num_layers=3, enable_safety_checker=False)
             began = time.monotonic()
-            drafted = draft(noise(seed=seed), settings, JobContext(seed=seed))
+            drafted = draft(noise(seed=seed), settings, seed=seed)
             took, error = time.monotonic() - began, drafted.error
-            ends["done" if error is None else error.code] += 1
-            if took > clock + last_words:
+            end = "overtime" if drafted.overtime else "done" if error is None else error.code
+            ends[end] += 1
+            if took > clock + cancelling:
                 problems.append(f"{what}: took {took:.1f} s")
             if line.submitted.count(seed) > 1:
                 problems.append(f"{what}: ordered {line.submitted.count(seed)} times")
-            if error is None and len(drafted.layers) != 3:
+            if end == "done" and len(drafted.layers) != 3:
                 problems.append(f"{what}: {len(drafted.layers)} layers")
             if error is not None and (error.code == "internal" or not error.hint):
                 problems.append(f"{what}: {error.code}: {error.message}")

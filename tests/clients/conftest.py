@@ -4,18 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "unit"))
-
-from trial.fal_api import Api, open_api
-from trial.running import Starter
-
 from tests.clients.driving import ALL, HERE, JAVASCRIPT, Client
+from tests.unit.trial.fal_api import Api, open_api
+from tests.unit.trial.running import Starter
 
 _rows = pytest.StashKey[dict[str, dict[str, str]]]()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trial.fal_api import KEY, Api, ask
 
 from bridge.command.fal_env import variables
+from tests.unit.trial.fal_api import KEY, Api, ask
 
 HERE = Path(__file__).parent
 ALL = {

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from trial.client import noise
-from trial.fal_api import Api, arguments, data_uri, flattened, huge, png
-from trial.running import wait_for
 
 from tests.clients.driving import JAVASCRIPT, UPLOADING, Client, Refused, every_client
+from tests.unit.trial.client import noise
+from tests.unit.trial.fal_api import Api, arguments, data_uri, flattened, huge, png
+from tests.unit.trial.running import wait_for
 
 PICTURE = noise(32, 24)
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from trial.fal_api import ENDPOINT, KEY, Api, open_api, png
-from trial.pictures import Answer, Pictures
-from trial.running import Starter
 
 from tests.clients.driving import HERE
+from tests.unit.trial.fal_api import ENDPOINT, KEY, Api, open_api, png
+from tests.unit.trial.pictures import Answer, Pictures
+from tests.unit.trial.running import Starter
 
 ROOT = HERE.parents[1]
 PAGE = ROOT.parent / "shared" / "fal-qwen-image-layered.txt"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from scripted_worker import SCRIPT
 
 from bridge.connection_file import Connection, read_connection
+from tests.krita.scripted_worker import ASKED, SCRIPT
 
 
 @dataclass
@@ -19,24 +19,28 @@ class Bridge:
     python: Path
     data: Path
 
-    def card(self) -> Connection | None:
+    def connection(self) -> Connection | None:
         return read_connection(self.data)
 
     def script(self, **script: float | str) -> None:
         (self.data / SCRIPT).write_text(json.dumps(script))
 
+    def asked(self) -> dict[str, dict[str, object]]:
+        """The settings and options of the last job, as the splitter had them."""
+        return json.loads((self.data / ASKED).read_text())
+
     def processes(self) -> list[psutil.Process]:
         """The bridge and what it started."""
-        card = self.card()
-        if card is None:
+        connection = self.connection()
+        if connection is None:
             return []
         with suppress(psutil.NoSuchProcess):
-            bridge = psutil.Process(card.pid)
+            bridge = psutil.Process(connection.pid)
             return [bridge, *bridge.children(recursive=True)]
         return []
 
     def kill(self) -> None:
-        """As the system would when memory runs out: no farewell."""
+        """As the system would when memory runs out."""
         for process in self.processes():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -54,7 +58,6 @@ class Bridge:
 def scripted_python(folder: Path) -> Path:
     """A program for the plugin to start in place of Python: “python -m bridge.cli serve” with the scripted worker."""
     program = folder / "python"
-    bridge = Path(__file__).with_name("scripted_bridge.py")
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{bridge}"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.krita.scripted_bridge\n')
     program.chmod(0o755)
     return program

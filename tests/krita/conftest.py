@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bridges import Bridge, scripted_python
-from window import Krita, Screen, missing_programs
 
 from installer.environment import Environment
 from installer.plugin import assemble
+from tests.krita.bridges import Bridge, scripted_python
+from tests.krita.window import Krita, Screen, missing_programs
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

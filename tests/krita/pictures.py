@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from window import Krita
+
+from tests.krita.window import Krita
 
 Pixels = NDArray[np.uint8]
 

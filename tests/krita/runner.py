@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bridges import Bridge
+from tests.krita.bridges import Bridge
 
 
 class Runner:
@@ -19,8 +19,8 @@ class Runner:
         (home / "run").mkdir(mode=0o700)
 
     def use(self, bridge: Bridge) -> None:
-        card = {"python": str(bridge.python), "data": str(bridge.data)}
-        (self._plugin / "unflatten" / "bridge.json").write_text(json.dumps(card))
+        told = {"python": str(bridge.python), "data": str(bridge.data)}
+        (self._plugin / "unflatten" / "bridge.json").write_text(json.dumps(told))
 
     def batch(self, *arguments: object, seconds: float = 180) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -2,38 +2,64 @@
 
 The file `script.json` in the bridge's folder: {"seconds": how long it takes, "objects": how many pieces it cuts out,
 "whole": whether each reaches from edge to edge, "stack": a file of numpy's with layers to hand over instead, back to
-front, as a model would: of any size, colours a little off}.
+front, as a model would: of any size, colours a little off}. What the last job asked for is written to `asked.json`.
 """
 
 import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from bridge.backends import base
-from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, JobContext, Progress
+from bridge.backends import registry
+from bridge.backends.base import Capabilities, DraftLayer, Estimate, JobContext, Model, Placement, Progress
 from bridge.connection_file import data_dir
 from bridge.picture import Layer, Picture
 from bridge.settings import Settings
 
 SCRIPT = "script.json"
+ASKED = "asked.json"
+
+
+class Options(BaseModel):
+    """An option of its own, which changes nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pace: int = 0
 
 
 class Scripted:
     """Cuts pieces out of the picture; the background is the picture's mean colour."""
 
     name = "builtin"
+    placement = Placement("cpu")
+    Options = Options
+    credential = None
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, options: Options) -> Capabilities:
         return Capabilities(title="Scripted")
 
     def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
         return Estimate(seconds=_script()["seconds"])
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]:
+    def open(self, options: Options) -> AbstractContextManager[Model]:
+        return nullcontext(ScriptedModel(options))
+
+
+class ScriptedModel:
+    """What draws the draft in a worker."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
+        asked = {"settings": settings.model_dump(), "options": self._options.model_dump()}
+        (data_dir() / ASKED).write_text(json.dumps(asked))
         script = _script()
         steps = max(1, round(script["seconds"] / 0.05))
         for step in range(steps):
@@ -90,5 +116,5 @@ def _script() -> dict[str, Any]:
 if __name__ == "__main__":
     from bridge.jobs.worker import main
 
-    base.register("builtin", "__main__:Scripted")
+    registry.register("builtin", "__main__:Scripted")
     main(int(sys.argv[-1]))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from window import Krita
 
 from bridge.finish.flatten import flatten
 from bridge.picture import Layer, Model, Stack
+from tests.krita.window import Krita
 from tests.unit.finish.spaces import SPACES, form_of, random_pixels
 
 WIDTH, HEIGHT = 640, 480

@@ -11,10 +11,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from bridges import Bridge
 from PIL import Image
-from runner import Runner
-from window import Krita
+
+from tests.krita.bridges import Bridge
+from tests.krita.runner import Runner
+from tests.krita.window import Krita
 
 POSTER = Path(__file__).parents[2] / "bridge" / "sample" / "poster.png"
 pytestmark = pytest.mark.krita
@@ -133,6 +134,60 @@ def test_wrong_arguments_end_with_a_sentence(runner: Runner) -> None:
     run = runner.batch("picture.png")
     assert run.returncode == 120
     assert "--out" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--steps", 51), "“num_inference_steps” cannot be used"),
+        (("--guidance-scale", 0.5), "“guidance_scale” cannot be used"),
+        (("--backend", "nobody"), "no backend named “nobody”"),
+        (("--option", "nothing=1"), "no option “nothing”"),
+    ],
+)
+def test_what_the_bridge_cannot_use_is_said_once_before_any_work(
+    runner: Runner, scripted_bridge: Bridge, tmp_path: Path, wrong: tuple[object, ...], said: str
+) -> None:
+    runner.use(scripted_bridge)
+    source, out = picture(tmp_path / "art.png", 9), tmp_path / "out"
+    run = runner.batch(source, source, "--out", out, *wrong)
+    assert run.returncode == 120 and run.stdout == ""
+    assert run.stderr.count(said) == 1
+    assert not out.exists()
+
+
+def test_every_setting_and_option_reaches_the_splitter_and_another_one_is_another_result(
+    runner: Runner, scripted_bridge: Bridge, tmp_path: Path
+) -> None:
+    scripted_bridge.script()
+    runner.use(scripted_bridge)
+    source, out = picture(tmp_path / "art.png", 10), tmp_path / "out"
+    given = (
+        "--backend builtin --layers 4 --prompt boat --negative-prompt text --steps 12 --guidance-scale 3.5 --seed 7 "
+        "--acceleration high --no-safety-checker --output-format webp --sync-mode --option pace=2"
+    )
+    run = runner.batch(source, "--out", out, *given.split())
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert scripted_bridge.asked() == {
+        "settings": {
+            "prompt": "boat",
+            "negative_prompt": "text",
+            "num_layers": 4,
+            "num_inference_steps": 12,
+            "guidance_scale": 3.5,
+            "seed": 7,
+            "acceleration": "high",
+            "enable_safety_checker": False,
+            "output_format": "webp",
+            "sync_mode": True,
+        },
+        "options": {"pace": 2},
+    }
+    again = runner.batch(source, "--out", out, *given.split())
+    assert again.returncode == 0 and "unchanged" in again.stdout
+    other = runner.batch(source, "--out", out, *given.replace("pace=2", "pace=3").split())
+    assert other.returncode == 0 and "unchanged" not in other.stdout
+    assert scripted_bridge.asked()["options"] == {"pace": 3}
 
 
 def test_krita_and_the_command_line_give_the_same_layers(

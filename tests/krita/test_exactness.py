@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from bridges import Bridge
-from pictures import compare, noise, seen
-from window import Krita, wait_for
+
+from tests.krita.bridges import Bridge
+from tests.krita.pictures import compare, noise, seen
+from tests.krita.window import Krita, wait_for
 
 
 @pytest.mark.parametrize("clear", [False, True], ids=["opaque", "with transparency"])

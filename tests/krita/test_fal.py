@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridges import Bridge
-from pictures import compare, seen
-from window import FAL_KEY, Krita, wait_for
 
 from installer.environment import Environment
+from tests.krita.bridges import Bridge
+from tests.krita.pictures import compare, seen
+from tests.krita.window import FAL_KEY, Krita, wait_for
 
 ROOT = Path(__file__).parents[2]
 POSTER = ROOT / "bridge" / "sample" / "poster.png"

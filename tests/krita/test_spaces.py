@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bridges import Bridge
-from window import Krita, wait_for
 
+from tests.krita.bridges import Bridge
+from tests.krita.window import Krita, wait_for
 from tests.unit.finish import drafts
 
 OUT = Path(__file__).parents[1] / "out"

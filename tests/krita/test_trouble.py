@@ -4,9 +4,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from bridges import Bridge
-from pictures import compare, noise, seen
-from window import Krita, wait_for
+
+from tests.krita.bridges import Bridge
+from tests.krita.pictures import compare, noise, seen
+from tests.krita.window import Krita, wait_for
 
 OUT = Path(__file__).parents[1] / "out"
 
@@ -208,11 +209,11 @@ def test_the_bridge_killed_while_a_job_runs_is_started_again(krita: Krita, scrip
     before = seen(krita, "Survivor", tmp_path)
     krita.trigger(action="unflatten_image")
     wait_for_the_job(krita)
-    first = scripted.card()
+    first = scripted.connection()
     scripted.kill()
     scripted.script(seconds=0.5)
     krita.wait_until_idle(60)
-    assert scripted.card().pid != first.pid
+    assert scripted.connection().pid != first.pid
     assert krita.progress_windows() == []
     assert krita.layers(name="Survivor")[-1]["name"] == "Unflattened Survivor"
     assert compare(before, seen(krita, "Survivor", tmp_path))[0] <= 1
@@ -226,10 +227,10 @@ def test_the_bridge_killed_again_and_again_is_told_in_a_sentence(
     krita.trigger(action="unflatten_image")
     for last in (False, True):
         wait_for_the_job(krita)
-        first = scripted.card()
+        first = scripted.connection()
         scripted.kill()
         if not last:
-            wait_for(lambda before=first: scripted.card() != before, 20, "a new bridge")
+            wait_for(lambda before=first: scripted.connection() != before, 20, "a new bridge")
     krita.wait_until_idle(30)
     assert "The bridge stopped" in complaint(krita)
     assert_untouched(krita, "Unlucky")

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from bridges import Bridge
-from pictures import compare, seen
-from window import Krita, wait_for
+
+from tests.krita.bridges import Bridge
+from tests.krita.pictures import compare, seen
+from tests.krita.window import Krita, wait_for
 
 POSTER = Path(__file__).parents[2] / "bridge" / "sample" / "poster.png"
 OUT = Path(__file__).parents[1] / "out"

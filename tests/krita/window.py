@@ -103,11 +103,11 @@ class Krita:
 
     def call(self, step: str, **arguments: Any) -> Any:
         """What the driver's step returns; its error as an AssertionError."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.settimeout(120)
-            door.connect(str(self._socket))
-            door.sendall(json.dumps({"step": step, "arguments": arguments}).encode() + b"\n")
-            with door.makefile("rb") as answers:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as driver:
+            driver.settimeout(120)
+            driver.connect(str(self._socket))
+            driver.sendall(json.dumps({"step": step, "arguments": arguments}).encode() + b"\n")
+            with driver.makefile("rb") as answers:
                 line = answers.readline()
         if not line:
             self._process.wait(20)
@@ -123,8 +123,8 @@ class Krita:
 
     def use(self, python: Path, data: Path) -> None:
         """Which bridge the plugin finds or starts, as install.py writes it down."""
-        card = {"python": str(python), "data": str(data)}
-        (self.plugins / "unflatten" / "bridge.json").write_text(json.dumps(card))
+        told = {"python": str(python), "data": str(data)}
+        (self.plugins / "unflatten" / "bridge.json").write_text(json.dumps(told))
 
     def wait_until_idle(self, seconds: float = 60) -> None:
         """Until nothing is being taken apart any more."""

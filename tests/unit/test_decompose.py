@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bridge.backends.base import Capabilities, DraftLayer, Estimate, Event, JobContext, Progress
+from bridge.backends.base import DraftLayer, JobContext, Progress
 from bridge.decompose import Finished, Planned, Report, decompose
 from bridge.errors import UselessDraft
 from bridge.finish.encoding import encoding
@@ -21,18 +21,10 @@ WORDS = "SUMMER SALE"
 class Model:
     """Hands over `frames`, whatever the picture."""
 
-    name = "model"
-
     def __init__(self, frames: list[np.ndarray]) -> None:
         self.frames = frames
 
-    def capabilities(self) -> Capabilities:
-        return Capabilities("Model")
-
-    def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
-        return Estimate(1)
-
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Event]:
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
         yield Progress("Thinking", 1, 1)
         for frame in self.frames:
             yield DraftLayer(Layer("", frame), frame.shape[1], frame.shape[0])

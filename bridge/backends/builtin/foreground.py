@@ -15,13 +15,14 @@ def estimate_foreground(
     gradient: float = 1.0,
     coarse_steps: int = 10,
     fine_steps: int = 2,
+    coarse_side: int = 32,
 ) -> Colours:
     """Foreground colours (H, W, 3) float32 0…255 of `image` (H, W, 3) uint8 under `alpha` (H, W) float32 0…1.
 
     Fast Multi-Level Foreground Estimation (Germer, Uelwer, Conrad and Harmeling, 2020): from a single pixel up to the
     full size, each level starts from the one below and lets every pixel agree with the picture (α F + (1−α) B = C)
     and with its four neighbours, the more so where alpha changes. `smooth` and `gradient` are the paper's ε_r and ω;
-    levels of at most 32 pixels take `coarse_steps`, larger ones `fine_steps`.
+    levels of at most `coarse_side` pixels a side take `coarse_steps`, larger ones `fine_steps`.
     """
     height, width = alpha.shape
     colours = (image / 255).astype(np.float32)
@@ -31,7 +32,7 @@ def estimate_foreground(
         level_alpha = _resized(alpha, size, cv2.INTER_AREA)
         foreground = _resized(foreground, size, cv2.INTER_NEAREST)
         background = _resized(background, size, cv2.INTER_NEAREST)
-        steps = coarse_steps if max(size) <= 32 else fine_steps
+        steps = coarse_steps if max(size) <= coarse_side else fine_steps
         foreground, background = _relax(level_image, level_alpha, foreground, background, smooth, gradient, steps)
     return foreground * 255
 

@@ -7,22 +7,59 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.backends.builtin.ink import Strokes, find_strokes
-from bridge.backends.builtin.matting import grow, shrink
+from bridge.backends.builtin.masks import Floats, Mask, grow, shrink
 from bridge.backends.builtin.shadow import cast
-from bridge.backends.builtin.spread import spread
+from bridge.backends.builtin.strokes import Strokes, find_strokes
+from bridge.backends.builtin.zone import Zone
+from bridge.pyramid import spread
 from bridge.reading import Quad, ReadLine
 
 Rgb = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
-MARGIN = 0.9  # of the line's height: how far around it the ground is looked at
-INSIDE = 0.12  # how far strokes may rise out of the reader's box
-REACH = 0.4  # how far a shadow, a swash or an outline may
-WORK_HEIGHT = 72  # strokes are told from ground at this height of line; alpha is then made at full resolution
-LEAST_ROOM = 32  # levels
-LEAST_GRAIN, MOST_GRAIN = 0.01, 0.06  # how far from 0 and 1 the picture's noise may lead alpha
+
+@dataclass(frozen=True)
+class GlyphParams:
+    """How far around a line its strokes are looked for, and how its alpha is made. Colours in levels of 255."""
+
+    margin: float = 0.9
+    """Heights of the line: how far around it the ground is looked at …"""
+    inside: float = 0.12
+    """… how far strokes may rise out of the reader's box …"""
+    reach: float = 0.4
+    """… and how far a shadow, a swash or an outline may."""
+    work_height: int = 72
+    """Pixels: strokes are told from ground at this height of line; alpha is then made at full resolution."""
+    band: float = 0.75
+    """Pixels of that height: how far from the strokes' edge alpha is unknown …"""
+    clean_fringe: int = 2
+    """… and pixels further out on a clean ground, where the faintest fringe is followed …"""
+    fringe: int = 1
+    """… and on a busy one, where what is that far out is the ground's own pattern."""
+    clean_solid: float = 4.0
+    """A stroke's pixel no further from its ink than this is solid on a clean ground …"""
+    solid: float = 10.0
+    """… and this on a busy one."""
+    near_solid: int = 3
+    """Bands from solid strokes within which their own colours are the ink."""
+    usual: float = 90.0
+    """The percentile of alpha beside the strokes that is taken for the picture's noise …"""
+    noise_gain: float = 1.2
+    """… times this: alpha that is nearer to 0 or 1 becomes that …"""
+    least_grain: float = 0.01
+    """… but where it is nearer than this always …"""
+    most_grain: float = 0.06
+    """… and where it is further off than this never."""
+    stray_gain: float = 2.0
+    """Strokes fade where a colour lies beside the way from ground to ink: by so much for each length of the way …"""
+    stray_free: float = 0.6
+    """… less this."""
+    least_room: float = 32.0
+    """A channel with less room to change tells little: a level of it would count as a dense glow."""
+    visible: float = 1.5 / 255
+    """The alpha from which a shadow or a glow is seen."""
+
+
+PARAMS = GlyphParams()
 
 
 @dataclass(frozen=True)
@@ -35,27 +72,31 @@ class Lettering:
     ink: Floats
 
 
-def cut_lettering(rgb: Rgb, line: ReadLine, others: Sequence[ReadLine] = ()) -> Lettering | None:
+def cut_lettering(
+    rgb: Rgb, line: ReadLine, others: Sequence[ReadLine] = (), params: GlyphParams = PARAMS
+) -> Lettering | None:
     """The strokes of `line` in `rgb` (H, W, 3) uint8, or None where they cannot be told from their ground.
 
     others: the picture's other lines, which are neither this line's ink nor its ground.
     """
-    place = _place(rgb, line.quad, line.height * MARGIN)
+    margin = line.height * params.margin
+    place = _place(rgb, line.quad, margin)
     crop = rgb[place].astype(np.float32)
     offset = np.array([place[1].start, place[0].start], np.float32)
     quad = line.quad - offset
-    near = [other.quad - offset for other in others if _touches(other.quad, line.quad, line.height * MARGIN)]
+    near = [other.quad - offset for other in others if _touches(other.quad, line.quad, margin)]
 
-    scale = min(1.0, WORK_HEIGHT / line.height)
+    scale = min(1.0, params.work_height / line.height)
     small = crop if scale == 1 else _resized(crop, (round(crop.shape[1] * scale), round(crop.shape[0] * scale)))
     scales = np.array([small.shape[1] / crop.shape[1], small.shape[0] / crop.shape[0]], np.float32)
-    inside, reach, taken = _zones(small.shape[:2], quad * scales, [q * scales for q in near], line.height * scale)
-    strokes = find_strokes(small, inside, reach, taken, line.height * scale, quad * scales, line.text)
+    height = line.height * scale
+    areas = _areas(small.shape[:2], quad * scales, [q * scales for q in near], height, params)
+    strokes = find_strokes(Zone(small, *areas, height, quad * scales, line.text))
     if strokes is None:
         return None
 
-    _, reach, taken = _zones(crop.shape[:2], quad, near, line.height)
-    alpha, ink = _matte(crop, strokes, reach, taken, 1 / scale, line.height)
+    _, reach, taken = _areas(crop.shape[:2], quad, near, line.height, params)
+    alpha, ink = _matte(crop, strokes, reach, taken, 1 / scale, line.height, params)
     return _cropped(alpha, ink, place[1].start, place[0].start)
 
 
@@ -79,13 +120,15 @@ def _touches(a: Quad, b: Quad, margin: float) -> bool:
     return bool((a.min(0) < b.max(0) + margin).all() and (b.min(0) < a.max(0) + margin).all())
 
 
-def _zones(shape: tuple[int, int], quad: Quad, others: Sequence[Quad], height: float) -> tuple[Mask, Mask, Mask]:
+def _areas(
+    shape: tuple[int, int], quad: Quad, others: Sequence[Quad], height: float, params: GlyphParams
+) -> tuple[Mask, Mask, Mask]:
     """Where the strokes' bodies are, how far they may reach, and what belongs to other lines."""
-    inside = _polygon(shape, _grown(quad, INSIDE * height))
-    reach = _polygon(shape, _grown(quad, REACH * height))
+    inside = _polygon(shape, _grown(quad, params.inside * height))
+    reach = _polygon(shape, _grown(quad, params.reach * height))
     taken = np.zeros(shape, bool)
     for other in others:
-        taken |= _polygon(shape, _grown(other, INSIDE * float(np.linalg.norm(other[3] - other[0]))))
+        taken |= _polygon(shape, _grown(other, params.inside * float(np.linalg.norm(other[3] - other[0]))))
     own = _polygon(shape, quad)
     return inside & (own | ~taken), reach & (own | ~taken), taken & ~own
 
@@ -105,7 +148,7 @@ def _grown(quad: Quad, by: float) -> Quad:
 
 
 def _matte(
-    crop: Floats, strokes: Strokes, reach: Mask, taken: Mask, scale: float, height: float
+    crop: Floats, strokes: Strokes, reach: Mask, taken: Mask, scale: float, height: float, params: GlyphParams
 ) -> tuple[Floats, Floats]:
     """Alpha and ink at full resolution of strokes found at 1/scale of it.
 
@@ -114,39 +157,41 @@ def _matte(
     """
     size = (crop.shape[1], crop.shape[0])
     body = _resized(strokes.body.astype(np.float32), size) > 0.5
-    band = max(1, round(0.75 * scale))
-    # on a clean ground the faintest fringe is followed; on a busy one, what is that far out is the ground's own pattern
-    fringe = 2 if strokes.clean else 1
+    band = max(1, round(params.band * scale))
+    fringe = params.clean_fringe if strokes.clean else params.fringe
     edge = grow(body, band + fringe)
     ground = spread(crop, ~edge & ~taken)
     ink = strokes.ink if scale == 1 else _resized(strokes.ink, size)
     core = shrink(body, band + 1) & body
-    solid = core | (body & (np.abs(crop - ink).max(-1) < (4 if strokes.clean else 10)))
+    alike = np.abs(crop - ink).max(-1) < (params.clean_solid if strokes.clean else params.solid)
+    solid = core | (body & alike)
     if solid.any():
         near = spread(crop, solid)
-        ink = np.where(grow(solid, 3 * band + 2)[..., None], near, ink).astype(np.float32)
-    alpha = _between(crop, ground, ink)
+        ink = np.where(grow(solid, params.near_solid * band + 2)[..., None], near, ink).astype(np.float32)
+    alpha = _between(crop, ground, ink, params)
     beside = alpha[grow(body, band + fringe + 2) & ~edge & ~taken]
-    grain = float(np.percentile(beside, 90)) if beside.size else MOST_GRAIN
-    grain = min(max(1.2 * grain, LEAST_GRAIN), MOST_GRAIN)
+    noise = float(np.percentile(beside, params.usual)) if beside.size else params.most_grain
+    grain = min(max(params.noise_gain * noise, params.least_grain), params.most_grain)
     alpha[core] = 1
     alpha[~edge | ~reach] = 0
     alpha = _snapped(alpha, grain)
     if strokes.halo is not None:
-        return _with_halo(crop, alpha, ink, ground, strokes, reach, taken)
+        halo = _resized(strokes.halo.astype(np.float32), size) > 0.5
+        return _with_halo(crop, alpha, ink, ground, halo, reach, taken, params)
     if strokes.shadow is not None:
-        return _over_shadow(alpha, ink, cast(alpha, strokes.shadow, height), reach)
+        return _over_shadow(alpha, ink, cast(alpha, strokes.shadow, height), reach, params.visible)
     return alpha, ink
 
 
-def _between(crop: Floats, ground: Floats, ink: Floats) -> Floats:
+def _between(crop: Floats, ground: Floats, ink: Floats, params: GlyphParams) -> Floats:
     """Where each pixel's colour lies on the way from ground (0) to ink (1); 0 where it is far from that way."""
     axis = ink - ground
     length = np.maximum((axis * axis).sum(-1), 1.0)
     step = crop - ground
     share = (step * axis).sum(-1) / length
     off = np.linalg.norm(step - share[..., None] * axis, axis=-1)
-    astray = np.clip(off / np.sqrt(length) * 2 - 0.6, 0, 1)  # a colour that no mixture of the two gives
+    # 1 for a colour that no mixture of the two gives
+    astray = np.clip(off / np.sqrt(length) * params.stray_gain - params.stray_free, 0, 1)
     return (np.clip(share, 0, 1) * (1 - astray)).astype(np.float32)
 
 
@@ -157,16 +202,20 @@ def _snapped(alpha: Floats, grain: float) -> Floats:
 
 
 def _with_halo(
-    crop: Floats, alpha: Floats, ink: Floats, under: Floats, strokes: Strokes, reach: Mask, taken: Mask
+    crop: Floats,
+    alpha: Floats,
+    ink: Floats,
+    under: Floats,
+    halo: Mask,
+    reach: Mask,
+    taken: Mask,
+    params: GlyphParams,
 ) -> tuple[Floats, Floats]:
-    """The strokes together with the soft shadow or glow on the ground under them.
+    """The strokes together with the soft shadow or glow `halo` on the ground under them.
 
     under: the ground next to the strokes, shadow and all. The shadow's alpha is the least that explains how it differs
     from the ground beyond the shadow.
     """
-    assert strokes.halo is not None
-    size = (crop.shape[1], crop.shape[0])
-    halo = _resized(strokes.halo.astype(np.float32), size) > 0.5
     free = spread(crop, ~grow(halo | (alpha > 0), 2) & ~taken)
     seen = np.where((alpha > 0)[..., None], under, crop)
     change = seen - free
@@ -174,15 +223,15 @@ def _with_halo(
     lightens = float(change[halo & (alpha == 0)].sum()) > 0
     change = np.maximum(change, 0) if lightens else np.minimum(change, 0)
     room = 255 - free if lightens else free
-    # a channel that is nearly full, or empty, tells little: a step of it would count as a dense glow
-    thin = (np.abs(change) / np.maximum(room, LEAST_ROOM)).max(-1)
-    thin = np.where(halo & reach & (thin > 1.5 / 255), thin.clip(0, 1), 0).astype(np.float32)
+    thin = (np.abs(change) / np.maximum(room, params.least_room)).max(-1)
+    thin = np.where(halo & reach & (thin > params.visible), thin.clip(0, 1), 0).astype(np.float32)
     tint = np.clip(free + change / np.maximum(thin, 1e-3)[..., None], 0, 255).astype(np.float32)
     return _over(alpha, ink, thin, tint)
 
 
-def _over_shadow(alpha: Floats, ink: Floats, shadow: Floats, reach: Mask) -> tuple[Floats, Floats]:
-    thin = np.where(reach & (shadow > 1.5 / 255), shadow, 0).astype(np.float32)
+def _over_shadow(alpha: Floats, ink: Floats, shadow: Floats, reach: Mask, visible: float) -> tuple[Floats, Floats]:
+    """The strokes over their black shadow."""
+    thin = np.where(reach & (shadow > visible), shadow, 0).astype(np.float32)
     return _over(alpha, ink, thin, np.zeros_like(ink))
 
 

@@ -1,31 +1,28 @@
-"""From a rough cut to soft edges: closed-form matting on the unknown band, and its answer carried up to full
-resolution."""
+"""From a rough cut to soft edges: closed-form matting on the unknown band, and the way back to full resolution."""
+
+from typing import Any
 
 import cv2
 import numpy as np
-import scipy.sparse as sparse
 from numpy.typing import NDArray
-from scipy.sparse.linalg import cg
+from scipy import sparse
+from scipy.sparse import linalg
+
+from bridge.backends.builtin.masks import SQUARE, Mask, grow, grow_square, shrink
 
 Alpha = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 Rgb = NDArray[np.uint8]
 
-
-def disc(radius: int) -> NDArray[np.uint8]:
-    """A round structuring element of (2·radius+1)² pixels."""
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)).astype(np.uint8)
-
-
-def grow(mask: Mask, radius: int) -> Mask:
-    """`mask` (H, W) dilated by `radius` pixels."""
-    return cv2.dilate(mask.astype(np.uint8), disc(radius)) > 0 if radius > 0 else mask
-
-
-def shrink(mask: Mask, radius: int) -> Mask:
-    """`mask` (H, W) eroded by `radius` pixels; outside the picture counts as inside, so an object cut off by the
-    border stays whole there."""
-    return cv2.erode(mask.astype(np.uint8), disc(radius)) > 0 if radius > 0 else mask
+_sparse: Any = sparse  # its types say little
+_linalg: Any = linalg
+WINDOW = 3
+"""Pixels a side of the matting Laplacian's windows."""
+PIXELS = WINDOW * WINDOW
+"""In one of them."""
+LEAST_DIAGONAL = 1e-8
+"""The preconditioner divides by no less."""
+REGULAR = 1e-9
+"""Added to the system's diagonal, so that it always has a solution."""
 
 
 def trimap_around(mask: Mask, band: int) -> Alpha:
@@ -48,43 +45,47 @@ def closed_form(
     """
     height, width = trimap.shape
     unknown = (trimap > 0) & (trimap < 1)
-    if not unknown.any() or min(height, width) < 3:
+    if not unknown.any() or min(height, width) < WINDOW:
         return trimap.astype(np.float32)
     laplacian = _laplacian(image.astype(np.float64) / 255, unknown, epsilon)
     free, fixed = np.flatnonzero(unknown.ravel()), np.flatnonzero(~unknown.ravel())
     known = trimap.ravel().astype(np.float64)
     rows = laplacian[free]
-    system = rows[:, free] + 1e-9 * sparse.identity(len(free), format="csr")
+    system = rows[:, free] + REGULAR * _sparse.identity(len(free), format="csr")
     right = -rows[:, fixed] @ known[fixed]
-    jacobi = sparse.diags(1 / np.maximum(system.diagonal(), 1e-8))
-    solved, _ = cg(system, right, x0=np.full(len(free), 0.5), rtol=tolerance, maxiter=iterations, M=jacobi)
+    jacobi = _sparse.diags(1 / np.maximum(system.diagonal(), LEAST_DIAGONAL))
+    start = np.full(len(free), 0.5)
+    solved, _ = _linalg.cg(system, right, x0=start, rtol=tolerance, maxiter=iterations, M=jacobi)
     alpha = known.copy()
     alpha[free] = solved
     return alpha.reshape(height, width).clip(0, 1).astype(np.float32)
 
 
-def _laplacian(image: NDArray[np.float64], unknown: Mask, epsilon: float) -> sparse.csr_matrix:
-    """The matting Laplacian (H·W, H·W) over the 3×3 windows that hold an unknown pixel."""
+def _laplacian(image: NDArray[np.float64], unknown: Mask, epsilon: float) -> Any:
+    """The matting Laplacian over the windows that hold an unknown pixel, a sparse (H·W, H·W) matrix in rows."""
     height, width = unknown.shape
-    near = cv2.dilate(unknown.astype(np.uint8), np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0
+    near = grow_square(unknown, WINDOW // 2)[1:-1, 1:-1]
     numbers = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    windows = np.lib.stride_tricks.sliding_window_view(numbers, (3, 3)).reshape(height - 2, width - 2, 9)[near]
+    windows = np.lib.stride_tricks.sliding_window_view(numbers, (WINDOW, WINDOW))
+    windows = windows.reshape(*near.shape, PIXELS)[near]
     colours = image.reshape(-1, 3)[windows]
     centred = colours - colours.mean(1, keepdims=True)
-    covariance = np.matmul(centred.transpose(0, 2, 1), centred) / 9 + epsilon / 9 * np.eye(3)
-    affinity = np.matmul(np.matmul(centred, np.linalg.inv(covariance)), centred.transpose(0, 2, 1))
-    values = np.eye(9) - (1 + affinity) / 9
-    rows = np.repeat(windows, 9, axis=1).ravel()
-    columns = np.tile(windows, (1, 9)).ravel()
+    covariance = np.matmul(centred.transpose(0, 2, 1), centred) / PIXELS + epsilon / PIXELS * np.eye(3)
+    inverse = np.asarray(np.linalg.inv(covariance), np.float64)
+    affinity = np.matmul(np.matmul(centred, inverse), centred.transpose(0, 2, 1))
+    values = np.eye(PIXELS) - (1 + affinity) / PIXELS
+    rows = np.repeat(windows, PIXELS, axis=1).ravel()
+    columns = np.tile(windows, (1, PIXELS)).ravel()
     size = height * width
-    return sparse.coo_matrix((values.ravel(), (rows, columns)), shape=(size, size)).tocsr()  # type: ignore[return-value]  # the stubs name the array class
+    return _sparse.coo_matrix((values.ravel(), (rows, columns)), shape=(size, size)).tocsr()
 
 
 def upsample(image: Rgb, small_image: Rgb, small_alpha: Alpha, *, radius: int = 3, epsilon: float = 1e-5) -> Alpha:
-    """`small_alpha`, found on `small_image`, carried to `image` (H, W, 3) uint8, whose colours say where the edges lie.
+    """`small_alpha`, found on `small_image`, at the size of `image` (H, W, 3) uint8, whose colours show the edges.
 
     The fast guided filter (He and Sun, 2015) with a colour guide: alpha is locally linear in the colour, over windows
-    of 2·radius+1 small pixels; held between the local minimum and maximum of the small alpha, so that nothing rings.
+    of 2·radius+1 small pixels, and `epsilon` is the paper's, for colours 0…1. Alpha stays between the local minimum and
+    maximum of the small one: without that it overshoots beside edges.
     """
     size = (image.shape[1], image.shape[0])
     if image.shape[:2] == small_alpha.shape:
@@ -95,9 +96,8 @@ def upsample(image: Rgb, small_image: Rgb, small_alpha: Alpha, *, radius: int = 
         alpha += cv2.resize(np.ascontiguousarray(slope[..., channel]), size) * (
             image[..., channel].astype(np.float32) / 255
         )
-    square = np.ones((3, 3), np.uint8)
-    low = cv2.resize(cv2.erode(small_alpha, square), size)
-    high = cv2.resize(cv2.dilate(small_alpha, square), size)
+    low = cv2.resize(cv2.erode(small_alpha, SQUARE), size)
+    high = cv2.resize(cv2.dilate(small_alpha, SQUARE), size)
     return np.clip(alpha, low, high).clip(0, 1).astype(np.float32)
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from bridge.inference import open_session
+from bridge.inference import Network
 
 WEIGHTS = Path(__file__).parent / "weights" / "u2netp.onnx"
 SIDE = 320
@@ -19,8 +18,8 @@ DEVIATION = (0.229, 0.224, 0.225)
 
 
 @cache
-def _session() -> onnxruntime.InferenceSession:
-    return open_session(WEIGHTS)
+def _network() -> Network:
+    return Network(WEIGHTS)
 
 
 def salience(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -28,10 +27,11 @@ def salience(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     U²-Net (Qin and others, 2020), the 4.6 MB variant, at its own 320×320.
     """
-    session = _session()
+    network = _network()
     small = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     small /= max(float(small.max()), 1.0)
     small = (small - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
     batch = np.ascontiguousarray(small.transpose(2, 0, 1)[None], dtype=np.float32)
-    answer = np.asarray(session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: batch})[0])[0, 0]
-    return cv2.resize(answer, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR).clip(0, 1)
+    answer = np.ascontiguousarray(network.run(batch)[0, 0])
+    salience = np.asarray(cv2.resize(answer, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+    return salience.clip(0, 1)

@@ -15,7 +15,7 @@ from bridge.backends.builtin.cutout import Cutout, cut_out
 from bridge.backends.builtin.edges import settle_edges, spread_colours
 from bridge.backends.builtin.fill import fill
 from bridge.backends.builtin.foreground import estimate_foreground
-from bridge.backends.builtin.matting import grow
+from bridge.backends.builtin.masks import Mask, grow
 from bridge.backends.builtin.objects import find_objects, trusted, working_copy
 from bridge.backends.builtin.saliency import salience
 from bridge.backends.builtin.text import TextLayer, find_text, merge_text
@@ -23,23 +23,46 @@ from bridge.backends.builtin.unblend import lift
 from bridge.picture import Layer
 
 Rgb = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
-LOOKS = 2  # what is hidden behind objects is looked for in the picture without them
+LOOKS = 2
+"""How often objects are looked for: what is hidden behind the first is seen in the picture without them."""
 STEPS = 2 + 2 * LOOKS
-SEEN = 1 / 255
+"""Of progress: two for the text, two for each look."""
+
+
+@dataclass(frozen=True)
+class SplitParams:
+    """Which cuts become layers, and how much around them is filled."""
+
+    filled: float = 0.35
+    """A shape of which more than this share was filled earlier is no object …"""
+    covered: float = 0.5
+    """… nor is one of which others cover more than this share."""
+    visible: float = 1 / 255
+    """Alpha from which a cut leaves a hole."""
+    around: int = 250
+    """The hole reaches further by the longer side divided by this …"""
+    least_around: int = 3
+    """… and at least by so many pixels."""
+    shared: float = 1.5
+    """An edge is corrected by the fill where all cuts together are no more than so many times as opaque as it …"""
+    shared_slack: float = 0.02
+    """… and this more."""
+
+
+PARAMS = SplitParams()
 
 
 @dataclass
 class Pace:
-    """A net under slow machines: past `seconds` no new step is begun. What is done is chosen by the picture's size,
-    never by this."""
+    """A limit for slow computers: after `seconds` no new step is begun. Within them the layers never depend on it."""
 
     job: JobContext
     seconds: float
     began: float = field(default_factory=time.monotonic)
 
     def late(self) -> bool:
+        """Whether the time is over. Raises Cancelled."""
         self.job.checkpoint()
         return time.monotonic() - self.began > self.seconds
 
@@ -57,7 +80,7 @@ def split(rgb: Rgb, *, at_most: int, seconds: float, job: JobContext) -> Iterato
         yield Progress("Reading text", 0, STEPS)
         stands_out = trusted(salience(working_copy(rgb)))
         protect = np.asarray(cv2.resize(stands_out, (rgb.shape[1], rgb.shape[0])), np.float32)
-        texts = find_text(rgb, protect=protect, seed=job.seed, checkpoint=job.checkpoint)
+        texts = find_text(rgb, protect=protect, checkpoint=job.checkpoint)
         texts = merge_text(texts, max(1, room // 2)) if texts else texts
         yield Progress("Reading text", 1, STEPS)
         current, front = lift_text(current, texts, job)
@@ -102,23 +125,27 @@ def lift_text(current: Rgb, texts: list[TextLayer], job: JobContext) -> tuple[Rg
     return rest, layers[::-1]
 
 
-def cut_objects(current: Rgb, touched: Mask, at_most: int, job: JobContext) -> tuple[list[Cutout], bool]:
+def cut_objects(
+    current: Rgb, touched: Mask, at_most: int, job: JobContext, params: SplitParams = PARAMS
+) -> tuple[list[Cutout], bool]:
     """Soft cuts of the objects in front, none over another, nothing that is mostly a filled hole; and whether the
-    ground is drawn."""
+    ground is drawn.
+
+    touched: (H, W), what was filled.
+    """
     looked = find_objects(current, at_most=MOST_LAYERS, checkpoint=job.checkpoint)
     cuts, taken = list[Cutout](), np.zeros(current.shape[:2], np.float32)
     for shape in looked.shapes:
         job.checkpoint()
-        known = (
-            cv2.resize(touched.astype(np.uint8), (shape.shape[1], shape.shape[0]), interpolation=cv2.INTER_NEAREST) > 0
-        )
-        if (shape & known).sum() > 0.35 * shape.sum():
+        size = (shape.shape[1], shape.shape[0])
+        known = cv2.resize(touched.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        if (shape & known).sum() > params.filled * shape.sum():
             continue
         cut = cut_out(current, shape, exact=looked.drawn, seed=job.seed)
         if cut is None:
             continue
         free = np.minimum(cut.alpha, 1 - taken[cut.place])
-        if (free > 0.5).sum() < 0.5 * (shape.sum() / shape.size) * taken.size:
+        if (free > 0.5).sum() < params.covered * (shape.sum() / shape.size) * taken.size:
             continue
         taken[cut.place] += free
         cuts.append(Cutout(free, cut.left, cut.top))
@@ -127,22 +154,21 @@ def cut_objects(current: Rgb, touched: Mask, at_most: int, job: JobContext) -> t
     return cuts, looked.drawn
 
 
-def lift_objects(current: Rgb, cuts: list[Cutout], job: JobContext) -> tuple[Rgb, list[Layer], Mask]:
+def lift_objects(
+    current: Rgb, cuts: list[Cutout], job: JobContext, params: SplitParams = PARAMS
+) -> tuple[Rgb, list[Layer], Mask]:
     """The picture without the objects, their layers, and the hole they left."""
     hole, taken = np.zeros(current.shape[:2], bool), np.zeros(current.shape[:2], np.float32)
     for cut in cuts:
-        hole[cut.place] |= cut.alpha > SEEN
+        hole[cut.place] |= cut.alpha > params.visible
         taken[cut.place] += cut.alpha
-    hole = grow(hole, max(3, max(current.shape[:2]) // 250))
+    hole = grow(hole, max(params.least_around, max(current.shape[:2]) // params.around))
     job.checkpoint()
     underlay, rest, layers = fill(current, hole, seed=job.seed), current.copy(), list[Layer]()
     for cut in cuts:
         job.checkpoint()
-        seen, under, own = (
-            rest[cut.place],
-            underlay[cut.place],
-            hole[cut.place] & ~(taken[cut.place] > 1.5 * cut.alpha + 0.02),
-        )
+        seen, under = rest[cut.place], underlay[cut.place]
+        own = hole[cut.place] & (taken[cut.place] <= params.shared * cut.alpha + params.shared_slack)
         alpha = settle_edges(seen, under, cut.alpha, spread_colours(seen, cut.alpha), own)
         pixels, rest[cut.place] = lift(seen, under, alpha, estimate_foreground(seen, alpha))
         layers.append(Layer("Object", pixels, cut.left, cut.top, "object"))
@@ -150,7 +176,7 @@ def lift_objects(current: Rgb, cuts: list[Cutout], job: JobContext) -> tuple[Rgb
 
 
 def _fitted(layers: list[Layer], room: int) -> list[Layer]:
-    """`layers` back to front, the last ones laid over each other until no more than `room` are left."""
+    """`layers` back to front, the last ones composited until no more than `room` are left."""
     while len(layers) > room and len(layers) > 1:
         layers = [*layers[:-2], _merged(layers[-2], layers[-1])]
     return layers

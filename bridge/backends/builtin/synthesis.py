@@ -6,19 +6,56 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.backends.builtin.pyramid import shrunk_known
+from bridge.backends.builtin.masks import Floats, Mask, distance_to, grow_square
+from bridge.pyramid import shrunk_known
 
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
-REACH = 3  # a patch is (2·REACH + 1)² pixels
+REACH = 3
+"""Pixels from a patch's centre to its sides."""
 PATCH = 2 * REACH + 1
-WAVES = 3  # cosines per direction that describe a patch
-FEWEST_SOURCES = 64
-COARSEST = 20  # pixels of the shorter side, where the surroundings repeat themselves …
-COARSEST_UNLIKE = 80  # … and where they do not: coarser patches would invent what the place does not have
-REPEATS = 2.5  # levels; surroundings whose patches are found again elsewhere this closely are a pattern or flat art
+"""Pixels a side of a patch."""
+WAVES = 3
+"""Cosines per direction that describe a patch."""
+JUMPS = (1, 2, 4, 1)
+"""How far away the neighbours lie whose source is tried, pass after pass."""
+
+
+@dataclass(frozen=True)
+class SynthesisParams:
+    """How patches are searched and averaged. Lengths in pixels of the reduced picture, colours in levels of 255."""
+
+    rounds: int = 4
+    """How often, at each size, patches are searched and averaged; at the largest size half as often."""
+    passes: int = 3
+    """Of one search."""
+    narrowing: int = 3
+    """By how much each random search's radius is smaller than the one before."""
+    fewest_sources: int = 64
+    """With fewer patches to copy from, nothing is filled."""
+    coarsest: int = 20
+    """Pixels on the shorter side of the smallest picture, where the surroundings repeat themselves …"""
+    coarsest_unlike: int = 80
+    """… and where they do not: coarser patches would invent what the place does not have."""
+    repeats: float = 2.5
+    """Surroundings whose patches are found again elsewhere this closely are a pattern or flat art."""
+    beside: float = 14.0
+    """Patches nearer to the hole than this are looked for elsewhere to learn that …"""
+    sample: int = 150
+    """… and at most so many of them."""
+    guess_reach: int = 5
+    """How far around a pixel the first guess (Telea's) looks."""
+    guess_softness: float = 4.0
+    """Sigma of the first guess's blur: patches then bring back the detail."""
+    usual: float = 75.0
+    """The percentile of the patches' distances that counts as a usual match when they are averaged."""
+    trust_falloff: float = 1.3
+    """By how much less a pixel of the hole is trusted for each pixel that it lies deeper in …"""
+    deepest: float = 40.0
+    """… down to this depth."""
+
+
+PARAMS = SynthesisParams()
 
 
 @dataclass(frozen=True)
@@ -35,8 +72,8 @@ class _Level:
     """One size of the picture: what is known, which patches may be copied, which are to be found."""
 
     picture: Floats
-    hole: Bools
-    sources: Bools
+    hole: Mask
+    sources: Mask
     targets: tuple[Ints, Ints]
 
     @property
@@ -44,16 +81,12 @@ class _Level:
         return self.hole.shape[0], self.hole.shape[1]
 
 
-def _grown(mask: Bools, reach: int) -> Bools:
-    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
-
-
-def _level(picture: Floats, hole: Bools, others: Bools) -> _Level:
-    near = _grown(hole, REACH)
+def _level(picture: Floats, hole: Mask, others: Mask) -> _Level:
+    near = grow_square(hole, REACH)
     whole = np.zeros_like(hole)
     whole[REACH : hole.shape[0] - REACH, REACH : hole.shape[1] - REACH] = True
     rows, columns = np.nonzero(near)
-    return _Level(picture, hole, whole & ~_grown(hole | others, REACH), (rows, columns))
+    return _Level(picture, hole, whole & ~grow_square(hole | others, REACH), (rows, columns))
 
 
 def _described(picture: Floats) -> Floats:
@@ -84,19 +117,18 @@ class _Search:
         self.number = np.full(level.shape, -1, np.intp)
         self.number[level.targets] = np.arange(len(level.targets[0]))
 
-    def nearest(self, picture: Floats, best: Ints, passes: int) -> tuple[Ints, Floats]:
+    def nearest(self, picture: Floats, best: Ints, params: SynthesisParams) -> tuple[Ints, Floats]:
         """Improve `best` (N source numbers) for the targets' patches in `picture`. → numbers, squared distances."""
         wanted = _described(picture)[self.level.targets]
         distance = self._distance(wanted, best)
-        jumps = (1, 2, 4, 1)
-        for step in range(passes):
-            jump = jumps[step % len(jumps)]
+        for step in range(params.passes):
+            jump = JUMPS[step % len(JUMPS)]
             for dy, dx in ((0, jump), (jump, 0), (0, -jump), (-jump, 0)):
                 best, distance = self._try(wanted, best, distance, self._from_neighbour(best, dy, dx))
             radius = max(self.level.shape)
             while radius >= 1:
                 best, distance = self._try(wanted, best, distance, self._at_random(best, radius))
-                radius //= 3
+                radius //= params.narrowing
         return best, distance
 
     def places(self, numbers: Ints) -> tuple[Ints, Ints]:
@@ -140,9 +172,8 @@ def _voted(level: _Level, source: tuple[Ints, Ints], weight: Floats) -> Floats:
     height, width = level.shape
     # Flat indices into pictures with a margin: no patch then needs its pixels checked one by one.
     margin, stride = REACH, width + 2 * REACH
-    said = np.ones((height + 2 * margin, stride, 4), np.float32)
-    said[..., :3] = cv2.copyMakeBorder(level.picture, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    said = said.reshape(-1, 4)
+    said = cv2.copyMakeBorder(level.picture, margin, margin, margin, margin, cv2.BORDER_REPLICATE).reshape(-1, 3)
+    said = np.hstack([said, np.ones((len(said), 1), np.float32)])
     total = np.zeros_like(said)
     to = (level.targets[0] + margin) * stride + level.targets[1] + margin
     origin = (source[0] + margin) * stride + source[1] + margin
@@ -150,38 +181,37 @@ def _voted(level: _Level, source: tuple[Ints, Ints], weight: Floats) -> Floats:
         for dx in range(-REACH, REACH + 1):
             step = dy * stride + dx
             total[to + step] += said[origin + step] * weight[:, None]
-    total = total.reshape(height + 2 * margin, stride, 4)[margin:-margin, margin:-margin][level.hole]
+    total = total.reshape(height + 2 * margin, stride, -1)[margin:-margin, margin:-margin][level.hole]
     out = level.picture.copy()
     out[level.hole] = total[:, :3] / np.maximum(total[:, 3:], 1e-12)
     return out
 
 
-def _halved(picture: Floats, hole: Bools, others: Bools) -> tuple[Floats, Bools, Bools]:
+def _halved(picture: Floats, hole: Mask, others: Mask) -> tuple[Floats, Mask, Mask]:
     size = ((hole.shape[1] + 1) // 2, (hole.shape[0] + 1) // 2)
     small, share = shrunk_known(picture, ~(hole | others), size)
     mine = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     return small, (share < 0.5) & mine, (share < 0.5) & ~mine
 
 
-def _first_guess(picture: Floats, unknown: Bools, softness: float = 4.0) -> Floats:
-    """What is near continued into what is unknown (Telea's method), softened: patches then bring back the detail."""
+def _first_guess(picture: Floats, unknown: Mask, params: SynthesisParams) -> Floats:
+    """What is near continued into what is unknown (Telea's method), softened."""
     bytes_ = np.clip(np.round(picture), 0, 255).astype(np.uint8)
-    guess = cv2.inpaint(bytes_, unknown.astype(np.uint8), 5, cv2.INPAINT_TELEA).astype(np.float32)
-    return np.where(unknown[..., None], cv2.GaussianBlur(guess, (0, 0), softness), picture)
+    guess = cv2.inpaint(bytes_, unknown.astype(np.uint8), params.guess_reach, cv2.INPAINT_TELEA).astype(np.float32)
+    return np.where(unknown[..., None], cv2.GaussianBlur(guess, (0, 0), params.guess_softness), picture)
 
 
-def _unlikeness(level: _Level, rng: np.random.Generator, near: float = 14.0, sample: int = 150) -> float:
+def _unlikeness(level: _Level, rng: np.random.Generator, params: SynthesisParams) -> float:
     """How far, in levels, patches beside the hole are from the most similar one elsewhere (root mean square)."""
     rows, columns = np.nonzero(level.sources)
     patches = _described(level.picture)[level.sources]
-    beside = cv2.distanceTransform((~level.hole).astype(np.uint8), cv2.DIST_L2, 3)[level.sources] < near
-    ring = np.flatnonzero(beside)
-    if len(ring) < FEWEST_SOURCES // 4 or len(patches) < FEWEST_SOURCES:
+    ring = np.flatnonzero(distance_to(level.hole)[level.sources] < params.beside)
+    if len(ring) < params.fewest_sources // 4 or len(patches) < params.fewest_sources:
         return 0.0
-    ring = rng.choice(ring, min(sample, len(ring)), replace=False)
+    ring = rng.choice(ring, min(params.sample, len(ring)), replace=False)
     mine = patches[ring]
-    square = (patches**2).sum(1)
-    distance = (mine**2).sum(1)[:, None] + square[None] - 2 * mine @ patches.T
+    squares = (patches**2).sum(1)
+    distance = (mine**2).sum(1)[:, None] + squares[None] - 2 * mine @ patches.T
     # A patch is always like the ones that it overlaps.
     apart = (np.abs(rows[ring][:, None] - rows) > PATCH) | (np.abs(columns[ring][:, None] - columns) > PATCH)
     nearest = np.where(apart, np.maximum(distance, 0), np.inf).min(1)
@@ -189,40 +219,41 @@ def _unlikeness(level: _Level, rng: np.random.Generator, near: float = 14.0, sam
     return float(np.sqrt(nearest.mean() / (3 * PATCH**2))) if len(nearest) else 0.0
 
 
-def _pyramid(picture: Floats, hole: Bools, others: Bools, rng: np.random.Generator) -> list[_Level]:
+def _levels(
+    picture: Floats, hole: Mask, others: Mask, rng: np.random.Generator, params: SynthesisParams
+) -> list[_Level]:
     """Ever smaller pictures, the largest first: down to the size at which patches may decide what is seen."""
-    first = _first_guess(picture, hole | others)
+    first = _first_guess(picture, hole | others, params)
     levels = [_level(first, hole, others)]
     asked = False
-    while min(levels[-1].shape) > 2 * COARSEST:
+    while min(levels[-1].shape) > 2 * params.coarsest:
         picture, hole, others = _halved(picture, hole, others)
         if not hole.any():
             break
         first = cv2.resize(first, hole.shape[::-1], interpolation=cv2.INTER_AREA)
         level = _level(np.where((hole | others)[..., None], first, picture), hole, others)
-        if min(level.shape) <= COARSEST_UNLIKE and not asked:
+        if min(level.shape) <= params.coarsest_unlike and not asked:
             asked = True
-            if _unlikeness(level, rng) > REPEATS:
+            if _unlikeness(level, rng, params) > params.repeats:
                 break
         levels.append(level)
     return levels
 
 
 def synthesise(
-    picture: Floats, hole: Bools, others: Bools, *, seed: int, rounds: int = 4, passes: int = 3
+    picture: Floats, hole: Mask, others: Mask, *, seed: int, params: SynthesisParams = PARAMS
 ) -> Copied | None:
     """Fill `hole` in `picture` (H, W, 3) float32 0…255 with patches of what is known, coarse to fine.
 
-    others: unknown pixels that are neither filled nor copied. rounds: how often, at each size, patches are searched and
-    averaged; passes: of one search. None where there is too little to copy from.
+    others: unknown pixels that are neither filled nor copied. None where there is too little to copy from.
     Sources: Wexler and others, "Space-Time Completion of Video" (2007); Barnes and others, "PatchMatch" (2009).
     """
     rng = np.random.default_rng(seed)
     found: tuple[Ints, Ints] | None = None  # where each pixel of the size before came from
     current = picture
-    levels = _pyramid(picture, hole, others, rng)
+    levels = _levels(picture, hole, others, rng, params)
     for depth, level in reversed(list(enumerate(levels))):
-        if level.sources.sum() < FEWEST_SOURCES:
+        if level.sources.sum() < params.fewest_sources:
             found = None
             continue
         search = _Search(level, rng)
@@ -235,10 +266,10 @@ def synthesise(
             again = search.at(2 * found[0][above] + rows % 2, 2 * found[1][above] + columns % 2)
             best = np.where(again >= 0, again, best)
             current = _voted(level, search.places(best), np.ones(len(best), np.float32))
-        trust = _trust(level.hole)[level.targets]
-        for _ in range(rounds if depth else rounds // 2):
-            best, distance = search.nearest(current, best, passes)
-            scale = max(float(np.percentile(distance, 75)), 1.0)
+        trust = _trust(level.hole, params)[level.targets]
+        for _ in range(params.rounds if depth else params.rounds // 2):
+            best, distance = search.nearest(current, best, params)
+            scale = max(float(np.percentile(distance, params.usual)), 1.0)
             weight = (np.exp(-distance / (2 * scale)) * trust).astype(np.float32) + np.float32(1e-9)
             current = _voted(level, search.places(best), weight)
         y, x = np.indices(level.shape)
@@ -250,6 +281,7 @@ def synthesise(
     return Copied(current, np.where(hole, found[0], y), np.where(hole, found[1], x))
 
 
-def _trust(hole: Bools) -> Floats:
+def _trust(hole: Mask, params: SynthesisParams) -> Floats:
     """(H, W): what lies near the known is known better. 1 at the rim and falling inwards."""
-    return (1.3 ** -np.minimum(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3), 40)).astype(np.float32)
+    depth = np.minimum(distance_to(~hole), params.deepest)
+    return (params.trust_falloff**-depth).astype(np.float32)

@@ -1,57 +1,73 @@
-"""The remote backend: fal splits the picture; what it was handed survives whatever happens here."""
+"""The backend that has fal split pictures. Cheap to import: what it needs is imported where it is used."""
 
-from collections.abc import Generator
+from typing import TYPE_CHECKING
 
-from bridge.backends.base import Capabilities, Estimate, Event, Handle, JobContext, Progress
-from bridge.backends.fal import sending
-from bridge.backends.fal.account import open_account
-from bridge.backends.fal.job import PRICE, Job
-from bridge.backends.fal.talk import converse
-from bridge.errors import BackendUnavailable
-from bridge.picture import Picture
+from bridge.backends.base import (
+    AdaptiveLimit,
+    Capabilities,
+    DraftLayer,
+    Estimate,
+    Fetched,
+    JobContext,
+    Placement,
+    RemoteModel,
+)
+from bridge.backends.fal import account
+from bridge.backends.fal.account import PRICE
+from bridge.errors import UnflattenError
 from bridge.settings import Settings
+
+if TYPE_CHECKING:
+    from bridge.picture import Picture
 
 SECONDS = 25.0
 """fal's own guide says 15 to 30."""
+SECONDS_A_MEGAPIXEL = 1.5
 
 
 class Fal:
     name = "fal"
+    placement = Placement("fal", AdaptiveLimit(), leaves_computer=True)
+    Options = account.Options
+    credential = account.CREDENTIAL
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, options: account.Options) -> Capabilities:
+        """Whether there is a key is not asked: a keyring would have to be opened for it."""
         unavailable, remedy = "", ""
         try:
-            open_account()
-        except BackendUnavailable as problem:
+            account.addresses(options)
+        except UnflattenError as problem:
             unavailable, remedy = problem.message, problem.hint
         return Capabilities(
             "fal (Qwen-Image-Layered)",
-            prompt=True,
-            remote=True,
+            short="fal",
+            settings=frozenset(Settings.model_fields),
             cost=f"${PRICE:.2f} a picture",
             unavailable=unavailable,
             remedy=remedy,
         )
 
     def estimate(self, width: int, height: int, settings: Settings) -> Estimate:
-        return Estimate(seconds=SECONDS + 1.5 * width * height / 1e6, dollars=PRICE)
+        return Estimate(seconds=SECONDS + SECONDS_A_MEGAPIXEL * width * height / 1e6, dollars=PRICE)
 
-    def pack(self, picture: Picture) -> bytes:
+    def wall_clock(self, options: account.Options) -> float:
+        """Seconds that a picture may take at fal."""
+        return options.wall_clock
+
+    def connect(self, options: account.Options) -> RemoteModel:
+        """The service, with the key of this computer. Raises BackendUnavailable with what to do."""
+        from bridge.backends.fal.model import FalModel
+
+        return FalModel(account.open_account(options), options.wall_clock)
+
+    def pack(self, picture: "Picture", settings: Settings) -> bytes:
         """A PNG file, no larger than what the model looks at."""
-        return sending.pack(picture)
+        from bridge.backends.fal.pack import pack
 
-    def send(self, packed: bytes, settings: Settings, job: JobContext) -> Generator[Progress | Handle]:
-        """Until fal has split it. `packed` is let go of as soon as it is there."""
-        held = [packed]
-        del packed
-        account = open_account()
-        yield from converse(lambda talk: Job(held.pop, settings, job, account, talk).send(), job.cancelled)
+        return pack(picture)
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Generator[Event]:
-        """Progress and handles, then the layers back to front, at the model's size."""
-        account = open_account()
-        yield from (
-            yield from converse(
-                lambda talk: Job(lambda: sending.pack(picture), settings, job, account, talk).fetch(), job.cancelled
-            )
-        )
+    def unpack(self, fetched: Fetched, settings: Settings, job: JobContext) -> list[DraftLayer]:
+        """The layers, back to front as they came, at the model's size. Raises RemoteError."""
+        from bridge.backends.fal.unpack import unpack
+
+        return unpack(fetched, settings, job)

@@ -1,25 +1,16 @@
-"""What is written down of a remote job, so that it can be taken up by its name after a crash."""
+"""What is written down of a job at fal, so that it can be taken up after a crash."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bridge.errors import UnflattenError
-
-
-class UnreadableHandle(UnflattenError):
-    code = "unknown_fate"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "What was written down of this job at fal cannot be read.",
-            "Look at fal.ai › Dashboard › Requests. If the picture is not there, start again.",
-        )
+from bridge.backends.fal import errors
 
 
 @dataclass(frozen=True)
 class Intent:
-    """The picture is about to be handed over. at: seconds since the epoch by fal's clock; image: the upload's URL."""
+    """The picture is about to be submitted. at: seconds since the epoch by fal's clock; image: the upload's URL."""
 
     at: float
     seed: int
@@ -27,7 +18,7 @@ class Intent:
 
 
 @dataclass(frozen=True)
-class Ticket:
+class Submitted:
     """fal has taken it. called_off: it was asked to drop it again; done: it has said that the result is there."""
 
     request_id: str
@@ -39,31 +30,33 @@ class Ticket:
     done: bool = False
 
 
-_STAGES: dict[str, type[Intent] | type[Ticket]] = {"submitting": Intent, "submitted": Ticket}
+Handle = Intent | Submitted
+_STAGES: dict[str, type[Intent] | type[Submitted]] = {"submitting": Intent, "submitted": Submitted}
 
 
-def to_text(handle: Intent | Ticket) -> str:
+def to_text(handle: Handle) -> str:
+    """The handle as it is written down."""
     stage = next(stage for stage, kind in _STAGES.items() if isinstance(handle, kind))
     return json.dumps({"stage": stage, **asdict(handle)})
 
 
-def from_text(text: str) -> Intent | Ticket:
-    """Raises UnreadableHandle."""
+def from_text(text: str) -> Handle:
+    """The handle that was written down. Raises RemoteError where it cannot be read."""
     try:
         told: dict[str, Any] = json.loads(text)
         return _STAGES[told.pop("stage")](**told)
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise UnreadableHandle from None
+        raise errors.unreadable_handle() from None
 
 
-def ids_in(handles: tuple[str, ...]) -> frozenset[str]:
+def ids_in(handles: Iterable[str]) -> frozenset[str]:
     """The request ids among other jobs' handles, whichever service's they are."""
     found: set[str] = set()
     for text in handles:
         try:
             handle = from_text(text)
-        except UnreadableHandle:
+        except errors.RemoteError:
             continue
-        if isinstance(handle, Ticket):
+        if isinstance(handle, Submitted):
             found.add(handle.request_id)
     return frozenset(found)

@@ -1,7 +1,7 @@
-"""fal's own list of requests: what tells whether an order was taken whose answer never arrived.
+"""fal's own list of requests: what tells whether a request was taken whose answer never arrived.
 
-Each order carries a seed, and each result names the seed it was made with: that is how ours is known from another that
-was sent at the same moment, although fal is asked to keep nothing of what was sent.
+Each request carries a seed, and each result names the seed it was made with: that is how ours is known from another
+that was sent at the same moment, although fal is asked to keep nothing of what was sent.
 """
 
 import asyncio
@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from bridge.backends.fal import queue, troubles
+from bridge.backends.base import RemoteError
+from bridge.backends.fal import errors, queue, values
 from bridge.backends.fal.account import ENDPOINT
-from bridge.backends.fal.handle import Intent, Ticket
-from bridge.backends.fal.wire import Wire
+from bridge.backends.fal.client import Client
+from bridge.backends.fal.handle import Intent, Submitted
 
 EARLIER, LATER = 5.0, 90.0
-"""Seconds before and after the intent within which fal may have noted the order."""
+"""Seconds before and after the intent within which fal may have noted the request."""
 PAUSES = (0.5, 10.0)
+"""Seconds between two questions: at first, and at most."""
 MOST_PAGES = 10
 
 
@@ -30,9 +31,9 @@ class _Listed:
 
 
 async def find(
-    intent: Intent, wire: Wire, *, known: frozenset[str], patience: float, asking: Callable[[], None]
-) -> Ticket:
-    """The request that `intent` became. Raises Trouble (unknown_fate) where that cannot be told for certain.
+    intent: Intent, client: Client, *, known: frozenset[str], patience: float, asking: Callable[[], None]
+) -> Submitted:
+    """The request that `intent` became. Raises RemoteError (unknown_fate) where that cannot be told for certain.
 
     known: requests of other jobs. patience: seconds; fal may list a request only when it has ended. asking: called
     before each question.
@@ -42,80 +43,77 @@ async def find(
     foreign: set[str] = set()
     while True:
         asking()
-        listed = await _listed(intent, wire)
+        listed = await _listed(intent, client)
         if listed is None:
-            raise troubles.unknown_fate()
+            raise errors.unknown_fate()
         open_ones = [each for each in listed if each.request_id not in known | foreign]
         by_image = [each for each in open_ones if each.image and each.image == intent.image]
         if len(by_image) == 1:
-            return _ticket(by_image[0], intent, wire)
+            return _submitted(by_image[0], intent, client)
         ours: list[_Listed] = []
         for each in open_ones:
-            seed = None if each.failed else await _seed(_ticket(each, intent, wire), wire)
+            seed = None if each.failed else await _seed(_submitted(each, intent, client), client)
             if seed == intent.seed:
                 ours.append(each)
             elif seed is not None:
                 foreign.add(each.request_id)
         if len(ours) == 1:
-            return _ticket(ours[0], intent, wire)
+            return _submitted(ours[0], intent, client)
         if time.monotonic() + pause > until:
             left = [each for each in open_ones if each.request_id not in foreign]
             if len(left) == 1:
-                return _ticket(left[0], intent, wire)
-            raise troubles.unknown_fate()
+                return _submitted(left[0], intent, client)
+            raise errors.unknown_fate()
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, PAUSES[1])
 
 
-def _ticket(listed: _Listed, intent: Intent, wire: Wire) -> Ticket:
-    return queue.located(Ticket(listed.request_id, "", "", "", intent.seed), wire.places)
+def _submitted(listed: _Listed, intent: Intent, client: Client) -> Submitted:
+    return queue.located(Submitted(listed.request_id, "", "", "", intent.seed), client.addresses)
 
 
-async def _seed(ticket: Ticket, wire: Wire) -> int | None:
+async def _seed(request: Submitted, client: Client) -> int | None:
     """The seed that a request's result names; None where there is no result, or none that says it."""
     try:
-        found = await queue.result(ticket, wire, patience=5, lost=lambda: None)
-    except troubles.Trouble:
+        found = await queue.result(request, client, patience=5, lost=lambda: None)
+    except RemoteError:
         return None
-    seed = (found or {}).get("seed")
-    return seed if isinstance(seed, int) else None
+    return values.as_number((found or {}).get("seed"))
 
 
-async def _listed(intent: Intent, wire: Wire) -> list[_Listed] | None:
+async def _listed(intent: Intent, client: Client) -> list[_Listed] | None:
     """The endpoint's requests of that moment; None where fal does not let this key see them."""
     found: dict[str, _Listed] = {}
     # No end: whether it would be compared with the moment of sending or of ending is not said, and ours may still run.
-    question: dict[str, Any] = {
+    question: dict[str, str | int] = {
         "endpoint_id": ENDPOINT,
         "start": datetime.fromtimestamp(intent.at - EARLIER, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "expand": "payloads",
         "limit": 100,
     }
     for _ in range(MOST_PAGES):
-        answer = await wire.insist(
-            "GET", f"{wire.places.platform}/models/requests/by-endpoint", params=question, patience=20
+        answer = await client.insist(
+            "GET", f"{client.addresses.platform}/models/requests/by-endpoint", params=question, patience=20
         )
         if answer is None or not answer.ok:
             return None
-        told = answer.json()
-        items = told.get("items")
-        for item in items if isinstance(items, list) else []:
-            if isinstance(item, dict) and _is_of_that_moment(item, intent):
+        for item in values.objects_in(answer.json.get("items")):
+            if _is_of_that_moment(item, intent):
                 found[str(item.get("request_id"))] = _read(item)
-        if not told.get("has_more") or not told.get("next_cursor"):
+        cursor = values.as_text(answer.json.get("next_cursor"))
+        if not answer.json.get("has_more") or not cursor:
             break
-        question["cursor"] = told["next_cursor"]
+        question["cursor"] = cursor
     return list(found.values())
 
 
-def _read(item: dict[str, Any]) -> _Listed:
-    sent, status = item.get("json_input"), item.get("status_code")
-    image = sent.get("image_url") if isinstance(sent, dict) else None
-    failed = isinstance(status, int) and status >= 400
-    return _Listed(str(item.get("request_id")), image if isinstance(image, str) else "", failed)
+def _read(item: values.Object) -> _Listed:
+    image = values.as_text(values.as_object(item.get("json_input")).get("image_url"))
+    status = values.as_number(item.get("status_code"))
+    return _Listed(str(item.get("request_id")), image, failed=status is not None and status >= 400)
 
 
-def _is_of_that_moment(item: dict[str, Any], intent: Intent) -> bool:
+def _is_of_that_moment(item: values.Object, intent: Intent) -> bool:
     try:
         sent = datetime.fromisoformat(str(item.get("sent_at")))
     except ValueError:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from starlette.responses import Response
 
@@ -57,8 +57,9 @@ class FalError(Exception):
 
     @property
     def error_type(self) -> str:
-        detail = self.body["detail"]
-        return self.body.get("error_type") or (detail[0]["type"] if isinstance(detail, list) and detail else "error")
+        wrong = self.body["detail"]
+        flat_type: str | None = self.body.get("error_type")
+        return flat_type or ("error" if isinstance(wrong, str) or not wrong else wrong[0]["type"])
 
     @property
     def sentence(self) -> str:
@@ -138,9 +139,9 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, list):
-        return all(_is_plain(each) for each in value)  # pyright: ignore[reportUnknownVariableType]
+        return all(map(_is_plain, cast(list[object], value)))
     if isinstance(value, dict):
-        return all(_is_plain(each) for each in value.values())  # pyright: ignore[reportUnknownVariableType]
+        return all(map(_is_plain, cast(dict[object, object], value).values()))
     return value is None or isinstance(value, str | int | bool)
 
 

@@ -10,7 +10,7 @@ from bridge.jobs.files import JobFiles
 from bridge.server.fal.errors import flat, json_response, not_found
 from bridge.server.fal.hosts import ENDPOINT, BaseURLs, urls_of
 from bridge.server.fal.requests import FalRequest, Requests
-from bridge.server.fal.responses import addresses, identified, result, status
+from bridge.server.fal.responses import Body, addresses, identified, result, status
 from bridge.server.fal.run import SIGN_OF_LIFE, event
 from bridge.server.fal.submission import read_submission
 
@@ -78,15 +78,17 @@ class Queue:
         return found
 
     async def _changes(self, found: FalRequest, urls: BaseURLs, *, logs: bool) -> AsyncIterator[bytes]:
-        pending, last = found.pending, None
+        pending = found.pending
+        last: Body | None = None
         lines, quiet = 0, 0.0
         while True:
             seen = pending.version if pending is not None else 0
             body = status(self._requests, found, urls, logs_from=lines if logs else None)
             news = body.get("logs", [])
             lines += len(news)
-            if news or {**body, "logs": []} != last:
-                last, quiet = {**body, "logs": []}, 0.0
+            state: Body = {**body, "logs": []}
+            if news or state != last:
+                last, quiet = state, 0.0
                 yield event(body)
             if body["status"] == "COMPLETED" or pending is None:
                 return

@@ -31,6 +31,7 @@ from bridge.server.fal.pending import PendingRequest
 from bridge.server.fal.pictures import Pictures
 from bridge.server.fal.records import EndedKind, Records, RequestRecord
 from bridge.server.fal.submission import Submission, fingerprint, settings_of
+from bridge.server.fal_api import FalOptions
 
 CLIENT = "fal-api"
 """All of the API's clients take turns with Krita's as one."""
@@ -89,7 +90,7 @@ class Listing:
 
 
 class Requests:
-    """The API's requests. backend: who splits; grace: seconds that a request whose client is gone goes on for."""
+    """The API's requests. grace: seconds that a request whose client is gone goes on for."""
 
     def __init__(
         self,
@@ -97,11 +98,11 @@ class Requests:
         records: Records,
         files: Files,
         pictures: Pictures,
+        options: FalOptions,
         *,
-        backend: str | None,
         grace: float,
     ) -> None:
-        self.backend = backend
+        self._options = options
         self._engine = engine
         self._records = records
         self._files = files
@@ -128,7 +129,8 @@ class Requests:
             if attended:
                 raise
             return self._record_failure(submission, error)
-        same_as = fingerprint(submission, submission.input, picture.digest, self.backend)
+        options = self._options
+        same_as = fingerprint(submission, submission.input, picture.digest, [options.backend, options.options])
         async with self._taking:
             met = self._equal(same_as)
             if met is not None:
@@ -142,8 +144,9 @@ class Requests:
                 CLIENT,
                 Awaited(),
                 LayerImages(submission.input.output_format, check=submission.input.enable_safety_checker),
-                choose(self.backend).check().name,
+                choose(options.backend, options.options).check().name,
                 settings_of(submission.input),
+                options.options,
                 batch=submission.batch,
                 unattended=not attended,
                 rerun=submission.retry,
@@ -278,7 +281,7 @@ class Requests:
             CLIENT,
             Awaited(),
             LayerImages("png"),
-            self.backend or registry.default(),
+            self._options.backend or registry.default(),
             expires=expires,
         )
         told = error if isinstance(error, UnflattenError) else BadSettings("The input is wrong.")

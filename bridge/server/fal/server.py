@@ -24,6 +24,7 @@ from bridge.server.fal.listener import Listener
 from bridge.server.fal.pictures import Pictures
 from bridge.server.fal.records import Records
 from bridge.server.fal.requests import Requests
+from bridge.server.fal_api import FalOptions
 from bridge.server.uploads import FOLDER as UPLOADS
 
 FOLDER = "fal-api"
@@ -52,10 +53,10 @@ class Host:
 class FalServer:
     """The API, open."""
 
-    def __init__(self, host: Host, listener: socket.socket, key: Key, backend: str | None) -> None:
+    def __init__(self, host: Host, options: FalOptions, listener: socket.socket, key: Key) -> None:
         self.port: int = listener.getsockname()[1]
         self.key = key
-        self.backend = backend
+        self.backend = options.backend
         self._host = host
         self._certificates = Certificates(host.data / FOLDER)
         self._certificates.renew()
@@ -68,7 +69,7 @@ class FalServer:
 
         self._files = Files(host.data / UPLOADS, find, life=max(host.keep_days * DAY, LEAST_LIFE))
         pictures = Pictures(engine.files, engine.workers, self._files, local_hosts(self.port))
-        self._requests = Requests(engine, self._records, self._files, pictures, backend=backend, grace=host.grace)
+        self._requests = Requests(engine, self._records, self._files, pictures, options, grace=host.grace)
         keys = Keys(key.value)
         app = make_fal_app(self._requests, engine.files, self._files, keys, port=self.port)
 
@@ -117,14 +118,14 @@ class FalServer:
                 log.exception("fal's API could not keep house")
 
 
-async def start_fal_server(host: Host, *, port: int, backend: str | None) -> FalServer:
-    """Open the API on `port` of this computer's own address (0: any). Raises UnflattenError where it can't be."""
-    if backend is not None:
-        choose(backend).check()
+async def start_fal_server(host: Host, options: FalOptions) -> FalServer:
+    """Open the API on this computer's own address alone. Raises UnflattenError where it can't be."""
+    if options.backend is not None or options.options:
+        choose(options.backend, options.options).check()
     key = await find_key()
-    listener = _listen(port)
+    listener = _listen(options.port)
     try:
-        server = FalServer(host, listener, key, backend)
+        server = FalServer(host, options, listener, key)
     except OSError as error:
         listener.close()
         raise UnflattenError(

@@ -138,12 +138,12 @@ def settings_of(given: QwenImageLayeredInput) -> Settings:
     )
 
 
-def fingerprint(submission: Submission, given: QwenImageLayeredInput, picture: str, backend: str | None) -> str:
+def fingerprint(submission: Submission, given: QwenImageLayeredInput, picture: str, splitter: object) -> str:
     """What equal requests have in common: all that is asked of the layers, and how they may be kept.
 
-    picture: its file's sha256, or its address where it is elsewhere.
+    picture: its file's sha256, or its address where it is elsewhere. splitter: who splits, as plain values.
     """
-    same = {**given.model_dump(exclude={"image_url"}), "picture": picture, "backend": backend}
+    same = {**given.model_dump(exclude={"image_url"}), "picture": picture, "splitter": splitter}
     kept = {"keep_io": submission.keep_io, "keep_for": submission.keep_for}
     return hashlib.sha256(json.dumps({**same, **kept}, sort_keys=True).encode()).hexdigest()
 

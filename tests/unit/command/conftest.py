@@ -1,12 +1,14 @@
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from bridge.backends import base
-from tests.unit.command.running import CommandLine, Here
-
-sys.path.append(str(Path(__file__).parents[1]))
+from bridge.backends import registry
+from bridge.command import run
+from bridge.jobs.local import open_engine
+from tests.unit.command.running import ROOT, CommandLine, Here
+from tests.unit.trial.backends import register
+from tests.unit.trial.bridge import WORKER
 
 
 @pytest.fixture
@@ -23,6 +25,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     for variable in ("UNFLATTEN_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(base, "_REGISTRY", {**base._REGISTRY, "trial": "trial.backends:Trial"})
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for the worker, which is started from here
+    monkeypatch.setattr(registry, "_BACKENDS", dict(registry._BACKENDS))
+    register()
+    monkeypatch.setattr(run, "open_engine", partial(open_engine, command=WORKER))
     monkeypatch.chdir(tmp_path)
     return Here(tmp_path, home, capsys)

@@ -11,15 +11,16 @@ import pytest
 from PIL import Image, ImageDraw
 
 from bridge.cli import main
+from tests.unit.trial.backends import notes
 
 ROOT = Path(__file__).parents[3]
-WITH_TRIAL = ROOT / "tests" / "unit" / "trial" / "command.py"
+WITH_TRIAL = "tests.unit.trial.command"
 PATIENCE = 120
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Commands run in `folder`, with a home of their own. trial: may they name the trial backend?"""
+    """Commands run in `folder`, with a home of their own. trial: may they name the trial backends?"""
 
     folder: Path
     trial: bool = False
@@ -33,8 +34,8 @@ class CommandLine:
         return self.home / ".local" / "share" / "unflatten"
 
     def words(self, *arguments: object) -> list[str]:
-        program = [str(WITH_TRIAL)] if self.trial else ["-m", "bridge.cli"]
-        return [sys.executable, *program, *map(str, arguments)]
+        module = WITH_TRIAL if self.trial else "bridge.cli"
+        return [sys.executable, "-m", module, *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
         self.home.mkdir(exist_ok=True)
@@ -65,12 +66,12 @@ class CommandLine:
         )
 
     def wait_for_work(self, process: subprocess.Popen[str], workers: int) -> list[int]:
-        """Wait until so many slow backends are at work; the numbers of their processes."""
+        """Wait until so many trial backends are at work; the numbers of their processes."""
         until = time.monotonic() + PATIENCE
-        while len(started := list(self.home.glob("working-*"))) < workers:
+        while len(started := notes(self.data, "at work")) < workers:
             assert process.poll() is None and time.monotonic() < until
             time.sleep(0.02)
-        return [int(file.name.partition("-")[2]) for file in started]
+        return [int(number) for number in started]
 
     def names(self) -> set[str]:
         return names_in(self.folder, self.home)
@@ -83,6 +84,10 @@ class Here:
     folder: Path
     home: Path
     output: pytest.CaptureFixture[str]
+
+    @property
+    def data(self) -> Path:
+        return self.home / ".local" / "share" / "unflatten"
 
     def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         words = ["unflatten", *map(str, arguments)]

@@ -20,12 +20,12 @@ def unflatten(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
-def wait_for_card(unflatten: CommandLine, process: subprocess.Popen[str]) -> Connection:
+def wait_for_bridge(unflatten: CommandLine, process: subprocess.Popen[str]) -> Connection:
     until = time.monotonic() + 20
-    while (card := read_connection(unflatten.data)) is None:
+    while (found := read_connection(unflatten.data)) is None:
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
-    return card
+    return found
 
 
 def test_without_a_bridge(unflatten: CommandLine) -> None:
@@ -40,15 +40,17 @@ def test_without_a_bridge(unflatten: CommandLine) -> None:
 def test_serve_status_stop(unflatten: CommandLine) -> None:
     process = unflatten.start("serve")
     try:
-        card = wait_for_card(unflatten, process)
+        connection = wait_for_bridge(unflatten, process)
         told = unflatten("status")
-        assert told.returncode == 0 and f"runs (process {card.pid})" in told.stdout and "Jobs: none" in told.stdout
-        assert card.token not in told.stdout
+        assert (
+            told.returncode == 0 and f"runs (process {connection.pid})" in told.stdout and "Jobs: none" in told.stdout
+        )
+        assert connection.token not in told.stdout
         told = json.loads(unflatten("status", "--json").stdout)
-        assert told["running"] is True and told["pid"] == card.pid
+        assert told["running"] is True and told["pid"] == connection.pid
         second = unflatten("serve")
-        assert second.returncode == 0 and f"already running (process {card.pid}" in second.stdout
-        assert read_connection(unflatten.data) == card
+        assert second.returncode == 0 and f"already running (process {connection.pid}" in second.stdout
+        assert read_connection(unflatten.data) == connection
         assert unflatten("stop").stdout == "stopped\n"
         assert process.wait(20) == 0
         assert not (unflatten.data / CONNECTION_FILE).exists()
@@ -61,7 +63,7 @@ def test_serve_status_stop(unflatten: CommandLine) -> None:
 
 def test_a_bridge_that_was_killed_is_not_taken_for_running(unflatten: CommandLine) -> None:
     process = unflatten.start("serve")
-    wait_for_card(unflatten, process)
+    wait_for_bridge(unflatten, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=10)
     assert (unflatten.data / CONNECTION_FILE).exists()
@@ -87,17 +89,22 @@ def test_doctor_with_the_plugin_missing_placed_and_off(unflatten: CommandLine) -
     settings.parent.mkdir()
     settings.write_text("[python]\nenable_unflatten=true\n")
     told = unflatten("doctor").stdout
-    assert "the plugin is there and turned on" in told and "All is well." in told
-    assert "  --  Splitter “fal”: Your pictures may not leave this computer." in told, "off is no fault"
+    assert "the plugin is there and turned on" in told and told.splitlines()[-1] == "All is well."
+    assert "  --  Splitter “fal”: Pictures may not be sent to fal: you have not allowed it yet." in told, (
+        "off is no fault"
+    )
 
-    card = resources / "pykrita" / "unflatten" / "bridge.json"
-    card.write_text(json.dumps({"python": "/elsewhere/.venv/bin/python", "data": ""}))
-    assert "starts another copy of Unflatten" in unflatten("doctor").stdout
+    settings_file = resources / "pykrita" / "unflatten" / "bridge.json"
+    settings_file.write_text(json.dumps({"python": "/elsewhere/.venv/bin/python", "data": ""}))
+    told = unflatten("doctor").stdout
+    assert "  !!  " in told and "starts another copy of Unflatten" in told and "All is well" not in told
+    assert told.splitlines()[-1] == "All that is needed is there; the lines with !! say what else is to be done."
 
 
 def test_doctor_without_krita_and_with_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process: neither this machine's Krita nor its weights can be taken away for a test."""
-    from bridge import doctor, weights
+    from bridge import weights
+    from bridge.command import doctor
     from bridge.krita import places
 
     (tmp_path / "backends").mkdir()

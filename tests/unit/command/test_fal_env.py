@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from running import CommandLine, Here
 
 from bridge.command.fal_env import printed, variables
 from bridge.errors import BadSettings
+from tests.unit.command.running import CommandLine, Here
 
 DOOR = {
     "url": "http://127.0.0.1:4000",

@@ -50,8 +50,8 @@ def test_what_is_set_stays_set_and_is_the_users_alone(here: Here) -> None:
         (["backend", "mermaid"], "no backend named “mermaid”"),
         (["colour", "red"], "nothing named “colour”"),
         (["fal-url", "http://example.org"], "everyone to read"),
-        (["wall-clock", "2"], "not a time"),
-        (["wall-clock"], "not said what"),
+        (["fal-wall-clock", "2"], "Seconds that a picture may take at fal"),
+        (["fal-wall-clock"], "not said what"),
     ],
 )
 def test_what_cannot_be_set_is_said_and_nothing_changes(here: Here, words: list[str], sentence: str) -> None:

@@ -3,23 +3,20 @@
 import json
 import os
 import signal
-import threading
+import sqlite3
 import time
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import keyring
 import numpy as np
 import pytest
 from PIL import Image
 
-from bridge.command import remote
-from bridge.command import split as splitting
-from bridge.command.lanes import Lanes
-from bridge.command.submitted import Submission, Submitted
-from bridge.picture import Picture
 from tests.unit.backends.fal.service import KEY, Fal, Reply, Service
-from tests.unit.command.running import CommandLine
+from tests.unit.command.running import CommandLine, Here
+from tests.unit.test_keys import InMemory
 
 
 @pytest.fixture
@@ -53,15 +50,19 @@ def paint(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def left_over(unflatten: CommandLine) -> list[str]:
-    folder = unflatten.data / "submitted"
-    return [file.name for file in folder.iterdir()] if folder.exists() else []
+def left_over(unflatten: CommandLine) -> list[str | None]:
+    """What is still written down of pictures that were to be sent: the service's names for them."""
+    store = unflatten.data / "journal.sqlite"
+    if not store.exists():
+        return []
+    with sqlite3.connect(store) as db, suppress(sqlite3.OperationalError):  # it may just be made
+        return [handle for (handle,) in db.execute("SELECT handle FROM jobs")]
+    return []
 
 
 def stages(unflatten: CommandLine) -> list[str]:
     """How far each picture is that fal has or may have."""
-    files = [unflatten.data / "submitted" / name for name in left_over(unflatten)]
-    return [json.loads(file.read_text())["stage"] for file in files if file.suffix != ".part"]
+    return [json.loads(handle)["stage"] for handle in left_over(unflatten) if handle]
 
 
 def batch(*options: str) -> list[str]:
@@ -109,10 +110,9 @@ def test_a_split_that_was_killed_is_taken_up_by_the_next(unflatten: CommandLine,
     words = ["split", "pictures/0.png", "-o", "a.ora", "--backend", "fal"]
     first = unflatten.start(*words)
     wait_for(lambda: any(order.state == "IN_PROGRESS" for order in fal.orders.values()))
-    time.sleep(0.3)
+    wait_for(lambda: stages(unflatten) == ["submitted"])
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
-    assert len(left_over(unflatten)) == 1
     told = unflatten(*words)
     assert told.returncode == 0, told.stderr
     assert len(fal.orders) == 1 and left_over(unflatten) == []
@@ -202,16 +202,15 @@ def test_a_batch_killed_with_pictures_on_their_way_sends_again_only_what_fal_can
 
 
 def test_ctrl_c_ends_at_once_calls_off_what_waits_and_leaves_what_is_at_work(unflatten: CommandLine, fal: Fal) -> None:
-    fal.concurrency, fal.seconds = 2, 3.0
+    fal.concurrency, fal.seconds = 2, 8.0
     paint(unflatten.folder / "pictures", 6)
     first = unflatten.start(*batch())
-    wait_for(lambda: len(fal.orders) >= 4)
-    time.sleep(0.2)
+    wait_for(lambda: stages(unflatten).count("submitted") >= 4)
     began = time.monotonic()
     os.killpg(first.pid, signal.SIGINT)
     _, told = first.communicate(timeout=20)
     assert first.returncode == 130 and "Run the same command again to go on." in told
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 10
     begun = [order for order in fal.orders.values() if not order.called_off]
     assert len(begun) == 2 and all(order.state != "IN_QUEUE" for order in begun)
     assert len(fal.orders) > 2, "nothing had waited"
@@ -221,53 +220,57 @@ def test_ctrl_c_ends_at_once_calls_off_what_waits_and_leaves_what_is_at_work(unf
     assert len(paid) == 6 and left_over(unflatten) == []
 
 
-# In this process
+# The key
 
 
-def test_no_more_than_four_pictures_are_in_memory(
-    service: Service, fal: Fal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from bridge.backends.fal.backend import Fal as Backend
-    from bridge.settings import Settings
+class Counting(InMemory):
+    """Counts how often it is asked for a key: each time it may ask the user."""
 
-    monkeypatch.setenv("FAL_KEY", KEY)
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def get_password(self, service: str, username: str) -> str | None:
+        self.asked += 1
+        return super().get_password(service, username)
+
+
+@pytest.fixture
+def ring(service: Service, here: Here, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
+    """The keyring of this process, in which commands run with leave to send pictures to the service."""
+    monkeypatch.delenv("FAL_KEY", raising=False)
     monkeypatch.setenv("UNFLATTEN_FAL_URL", service.url)
-    monkeypatch.setenv("UNFLATTEN_HOME", str(tmp_path))
-    (tmp_path / "preferences.json").write_text('{"remote_allowed": true}')
-    alive: weakref.WeakSet[Picture] = weakref.WeakSet()
-    most = [0]
-    counting = threading.Lock()
-    load = remote.load_picture
-
-    class Counted(Picture):
-        __hash__ = object.__hash__
-        __eq__ = object.__eq__
-
-    def counted(path: Path) -> Picture:
-        shown = load(path)
-        picture = Counted(shown.pixels, shown.model, shown.profile, shown.view)
-        with counting:
-            alive.add(picture)
-            most[0] = max(most[0], len(alive))
-        return picture
-
-    monkeypatch.setattr(remote, "load_picture", counted)
-    monkeypatch.setattr(splitting, "load_picture", counted)
-    lanes = Lanes()
-    lanes.limit = 16
-    store = Submitted(tmp_path / "submitted")
-    orders = [
-        splitting.Order(path, tmp_path / f"{path.stem}.ora", "ora", Settings(num_layers=3), "fal")
-        for path in paint(tmp_path / "pictures", 16)
-    ]
-    sent = [(order, Submission(order.source.name, "fal", order.target, store)) for order in orders]
-    done = list(remote.work_through(sent, Backend(), lambda order, step: None, lambda: False, lanes))
-    assert [outcome for _, outcome in done if isinstance(outcome, Exception)] == []
-    assert len(fal.orders) == 16 and 2 <= most[0] <= 4
+    data = here.home / ".local" / "share" / "unflatten"
+    data.mkdir(parents=True)
+    (data / "preferences.json").write_text('{"remote_allowed": true}')
+    ring, before = Counting(), keyring.get_keyring()
+    keyring.set_keyring(ring)
+    yield ring
+    keyring.set_keyring(before)
 
 
-def wait_for(reached: object, seconds: float = 30) -> None:
+def test_the_keyring_is_asked_once_by_a_command(here: Here, fal: Fal, ring: Counting) -> None:
+    ring.held["unflatten", "fal"] = KEY
+    paint(here.folder / "pictures", 3)
+    told = here("split", "pictures/0.png", "-o", "a.ora", "--backend", "fal")
+    assert told.returncode == 0, told.stderr
+    assert ring.asked == 1
+    told = here(*batch())
+    assert told.returncode == 0, told.stderr
+    assert ring.asked == 2 and len(fal.orders) == 4
+
+
+def test_without_a_key_nothing_is_begun(here: Here, fal: Fal, ring: Counting) -> None:
+    paint(here.folder / "pictures", 3)
+    for words in (["split", "pictures/0.png", "-o", "a.ora", "--backend", "fal"], batch()):
+        told = here(*words)
+        assert told.returncode == 1 and told.stderr.startswith("There is no key for fal.\n")
+        assert len(told.stderr.splitlines()) == 2
+    assert fal.calls == [] and {name.partition("/")[0] for name in here.names()} == {"pictures"}
+
+
+def wait_for(reached: Callable[[], bool], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
-    while not reached():  # type: ignore[operator]
+    while not reached():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.01)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from spaces import SPACES, form_of, random_pixels
 
 from bridge.finish.blend import blend
 from bridge.finish.encoding import encoding
+from tests.unit.finish.spaces import SPACES, form_of, random_pixels
 
 
 def test_8_bit_rgb_rounds_to_the_nearest_for_every_triple():

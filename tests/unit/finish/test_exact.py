@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spaces import SPACES, form_of, picture_of, random_pixels, tolerance
 
 from bridge.finish.encoding import Encoding, encoding
 from bridge.finish.exact import make_exact, weights
@@ -13,6 +12,7 @@ from bridge.finish.flatten import flatten, lay_over
 from bridge.finish.measure import measure
 from bridge.finish.tidy import crop_layers
 from bridge.picture import Layer, Picture, Stack
+from tests.unit.finish.spaces import SPACES, form_of, picture_of, random_pixels, tolerance
 
 RGB8 = encoding("RGBA", np.uint8)
 PICTURES = {"opaque": [1.0], "translucent": [0, 1 / 255, 0.5, 254 / 255, 1, 1]}

@@ -4,8 +4,6 @@ import cv2
 import imagecodecs
 import numpy as np
 import pytest
-from drafts import HEIGHT, WIDTH, draft, flattened, on_canvas, picture, scene, small, soft_iou
-from spaces import SPACES, form_of
 
 from bridge.finish.exact import make_exact
 from bridge.finish.fit import Fitted, enlarge, fit_to_canvas
@@ -13,6 +11,8 @@ from bridge.finish.flatten import flatten
 from bridge.finish.grid import Grid
 from bridge.finish.measure import measure
 from bridge.picture import Layer, Picture, Stack
+from tests.unit.finish.drafts import HEIGHT, WIDTH, draft, flattened, on_canvas, picture, scene, small, soft_iou
+from tests.unit.finish.spaces import SPACES, form_of
 
 PROFILES = {
     "RGBA": imagecodecs.cms_profile("srgb"),

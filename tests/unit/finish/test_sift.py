@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from drafts import blank, draft, flattened, picture, scene, small
 
 from bridge.errors import UselessDraft
 from bridge.finish.sift import sift, without_specks
 from bridge.picture import Layer, Picture, Stack
+from tests.unit.finish.drafts import blank, draft, flattened, picture, scene, small
 
 
 def which(stack: Stack, drafts: list[np.ndarray]) -> list[int]:

@@ -5,29 +5,31 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from trial.bridge import WORKER
-from trial.client import noise
 
-from bridge.jobs.spool import PICTURE, layer_path
-from bridge.jobs.worker import Clock
-from bridge.jobs.workshop import WORKER_COMMAND
+from bridge.jobs import drafts
+from bridge.jobs.files import PICTURE, image_path, layer_path
+from bridge.jobs.job import LayeredFile, LayerImages, RawLayers, RawPicture
+from bridge.jobs.live import Clock
+from bridge.jobs.store import output_to_plain, source_to_plain
+from bridge.jobs.supervisor import WORKER_COMMAND
+from tests.unit.trial.backends import notes
+from tests.unit.trial.bridge import WORKER
+from tests.unit.trial.client import noise
 
-ORDER = {
-    **{"do": "run", "job": "j", "backend": "trial", "handle": None},
-    **{
-        "width": 32,
-        "height": 32,
-        "channels": "RGBA",
-        "model": "RGBA",
-        "depth": "U8",
-        "view": False,
-        "profile_bytes": 0,
-    },
+ORDER: dict[str, Any] = {
+    "do": "split",
+    "job": "j",
+    "backend": "trial",
+    "options": {},
+    "seed": 7,
+    "source": source_to_plain(RawPicture(32, 32)),
+    "output": output_to_plain(RawLayers()),
 }
 
 
@@ -63,15 +65,19 @@ class Worker:
 
 
 def test_the_time_left_is_the_estimates_then_the_steps() -> None:
-    assert Clock(estimated=10, taken=4).left(1, 6) == 6
-    assert Clock(estimated=10, taken=12).left(2, 6) == 24
-    assert Clock(estimated=10, taken=12).left(0, 1) is None
-    assert Clock(estimated=10, taken=12).left(6, 6) is None
+    def left(taken: float, step: int, steps: int) -> float | None:
+        return Clock(estimated=10, began=time.monotonic() - taken).left(step, steps)
+
+    assert left(4, 1, 6) == pytest.approx(6, abs=0.2)
+    assert left(12, 2, 6) == pytest.approx(24, abs=0.2)
+    assert left(12, 0, 1) is None
+    assert left(12, 6, 6) is None
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / PICTURE).write_bytes(noise(32, 32).tobytes())
+    monkeypatch.setenv("UNFLATTEN_HOME", str(tmp_path))
     return tmp_path
 
 
@@ -129,7 +135,7 @@ def test_a_bug_is_told_by_its_place_not_by_its_words(folder: Path) -> None:
     worker = Worker()
     worker.say(**ORDER, folder=str(folder), settings={"prompt": "bug mermaid"})
     error = worker.hear_until("error")
-    assert error["where"].startswith("ValueError < backends.py:") and "mermaid" not in json.dumps(error)
+    assert error["where"].startswith("ValueError < drafting.py:") and "mermaid" not in json.dumps(error)
     worker.leave()
 
 
@@ -144,15 +150,62 @@ def test_a_cancel_for_one_job_leaves_the_next_alone(folder: Path) -> None:
     worker.leave()
 
 
-def test_nothing_is_done_with_a_handle_that_could_not_be_written_down(folder: Path) -> None:
-    """The bridge's disk is full: it gives the job up instead of letting it go on."""
+def test_a_draft_is_finished_by_another_worker_than_made_it(folder: Path) -> None:
+    """As in two lanes: the one may be a graphics card's."""
+    first = Worker()
+    first.say(**{**ORDER, "do": "draft"}, folder=str(folder), settings={})
+    assert first.hear_until("done", "error", "stack")["event"] == "done"
+    first.leave()
+    assert drafts.has_draft(folder)
+    second = Worker()
+    second.say(**{**ORDER, "do": "finish", "drafted": 2.5}, folder=str(folder), settings={})
+    assert len(second.hear_until("stack")["layers"]) == 5
+    report = second.hear_until("done")["report"]
+    assert report["draft_seconds"] == 2.5 and report["max_error"] == 0 and report["seed"] == 7
+    second.leave()
+
+
+def test_what_is_sent_to_a_service_is_packed_beside_a_job(folder: Path) -> None:
     worker = Worker()
-    worker.say(**ORDER, folder=str(folder), settings={"prompt": "remote /nowhere"})
-    assert worker.hear_until("handle", "error") == {"event": "handle", "job": "j", "text": "remote-7"}
-    worker.say(do="cancel", job="j")
-    end = worker.hear_until("stack", "done", "error", "progress")
-    assert (end["event"], end["code"], end["where"]) == ("error", "cancelled", ""), end
-    assert worker.leave() == 0
+    worker.say(**ORDER, folder=str(folder), settings={"prompt": "slow 60"})
+    worker.hear_until("progress")
+    worker.say(do="pack", id=1, folder=str(folder), source=ORDER["source"], settings={}, backend="elsewhere")
+    answer = worker.hear_until("answer", "error")
+    assert answer["nbytes"] == (folder / "packed.bin").stat().st_size > 0
+    worker.leave()
+
+
+def test_a_model_stays_loaded_for_the_next_picture(folder: Path) -> None:
+    worker = Worker()
+    for options in ({}, {}, {"shade": 3}):
+        worker.say(**{**ORDER, "options": options}, folder=str(folder), settings={})
+        assert worker.hear_until("done", "error")["event"] == "done"
+    worker.leave()
+    assert len(notes(folder, "opened")) == 2
+
+
+def test_layers_become_image_files_where_those_are_wanted(folder: Path) -> None:
+    worker = Worker()
+    worker.say(**{**ORDER, "output": output_to_plain(LayerImages("webp"))}, folder=str(folder), settings={})
+    saved = dict[int, int]()
+    while (event := worker.hear())["event"] not in ("done", "error"):
+        if event["event"] == "image":
+            saved[event["index"]] = event["nbytes"]
+    assert event["event"] == "done" and sorted(saved) == [0, 1, 2, 3, 4]
+    for index, nbytes in saved.items():
+        assert image_path(folder, index, "webp").stat().st_size == nbytes
+    assert not layer_path(folder, 0).exists()
+    worker.leave()
+
+
+def test_a_layered_file_is_whole_when_it_is_told_of(folder: Path) -> None:
+    worker = Worker()
+    file, sheet = folder / "layers.ora", folder / "sheet.png"
+    output = output_to_plain(LayeredFile(str(file), "ora", str(sheet)))
+    worker.say(**{**ORDER, "output": output}, folder=str(folder), settings={})
+    assert worker.hear_until("done", "error")["event"] == "done"
+    assert zipfile.ZipFile(file).testzip() is None and sheet.stat().st_size > 0
+    worker.leave()
 
 
 def test_the_bridges_own_worker_starts_from_any_folder_and_imports_nothing_from_it(tmp_path: Path) -> None:
@@ -160,8 +213,11 @@ def test_the_bridges_own_worker_starts_from_any_folder_and_imports_nothing_from_
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the folder of pictures')")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     worker = Worker(WORKER_COMMAND, cwd=tmp_path, env=environment)
-    worker.say(do="backends", id=1)
-    answer = worker.hear()
-    assert answer["event"] == "answer" and answer["backends"][0]["default"]
-    assert "trial" not in {offer["name"] for offer in answer["backends"]}
+    picture = noise(32, 32)
+    (tmp_path / PICTURE).write_bytes(picture.tobytes())
+    order = {**ORDER, "backend": "builtin"}
+    worker.say(**order, folder=str(tmp_path), settings={"num_layers": 1})
+    assert worker.hear_until("done", "error")["event"] == "done"
+    worker.say(**{**order, "backend": "trial"}, folder=str(tmp_path), settings={})
+    assert worker.hear_until("done", "error")["code"] == "backend_unavailable"
     worker.leave()

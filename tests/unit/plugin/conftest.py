@@ -17,8 +17,8 @@ def assembled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that holds `unflatten/`; importable while the tests run."""
     target = tmp_path_factory.mktemp("plugin")
     assemble(target, Environment(ROOT), target / "data")
-    sys.path.insert(0, str(target))
-    yield target
-    sys.path.remove(str(target))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(target)
+        yield target
     for name in [name for name in sys.modules if name.split(".")[0] == "unflatten"]:
         del sys.modules[name]

@@ -1,7 +1,6 @@
 """The plugin's end of the wire against the real bridge, without Krita."""
 
 import queue
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,44 +9,43 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.krita.bridges import Bridge, scripted_python
+
 ROOT = Path(__file__).parents[3]
-KRITA_TESTS = ROOT / "tests" / "krita"
 
 
 @pytest.fixture(scope="module")
 def bridge(assembled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The real bridge, with jobs of a known length."""
-    sys.path.insert(0, str(KRITA_TESTS))
-    from bridges import Bridge, scripted_python
-
     folder = tmp_path_factory.mktemp("bridge")
     bridge = Bridge(scripted_python(folder), folder / "data")
     bridge.data.mkdir()
     yield bridge
     bridge.end()
-    sys.path.remove(str(KRITA_TESTS))
 
 
 class Asking:
     """A picture on its way; its pixels in Krita's order."""
 
     def __init__(self, bridge: Any, width: int, height: int, clear: bool = False) -> None:
-        from unflatten.connection import Connection, Pixels, Request
+        from unflatten.connection import JobConnection
+        from unflatten.job import JobRequest
         from unflatten.launch import Installation
+        from unflatten.upload import Upload
 
         self.picture = np.random.default_rng(3).integers(0, 256, (height, width, 4), np.uint8)
         self.picture[..., 3] = 0 if clear else 255
-        pixels = Pixels()
-        pixels.begin(b"")
-        request = Request(document="test", width=width, height=height, strip=100, profile="", dpi=72.0)
-        self.connection = Connection(Installation(str(bridge.python), bridge.data), request, pixels)
+        upload = Upload()
+        upload.begin(b"")
+        request = JobRequest(width=width, height=height, strip=100)
+        self.connection = JobConnection(Installation(str(bridge.python), bridge.data), request, upload)
         self.connection.start()
         for top in range(0, height, 100):
-            pixels.add(self.picture[top : top + 100].tobytes())
+            upload.add(self.picture[top : top + 100].tobytes())
 
     def events(self, seconds: float = 40) -> Iterator[Any]:
         """Up to Done or Failed."""
-        from unflatten.connection import Done, Failed
+        from unflatten.job import Done, Failed
 
         end = time.monotonic() + seconds
         while True:
@@ -57,23 +55,23 @@ class Asking:
                 return
 
     def until(self, text: str) -> None:
-        assert any(getattr(event, "text", "") == text for event in self.events())
+        assert any(getattr(event, "stage", "") == text for event in self.events())
 
 
 # A width whose rows do not fit evenly into the pieces that pixels come in.
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (2999, 1501)])
 def test_layers_arrive_row_by_row_and_give_back_the_picture(bridge: Any, width: int, height: int) -> None:
-    from unflatten.connection import Outline, Rows
+    from unflatten.job import LayerRows, Stacked
 
     bridge.script(whole=1)
     asking = Asking(bridge, width, height)
     layers: dict[int, Any] = {}
     for event in asking.events():
-        if isinstance(event, Outline):
+        if isinstance(event, Stacked):
             assert event.opaque
             layers = {index: np.zeros_like(asking.picture) for index in range(len(event.layers))}
             assert next(layer.name for layer in event.layers) == "Background"
-        elif isinstance(event, Rows):
+        elif isinstance(event, LayerRows):
             rows = np.frombuffer(event.buffer, np.uint8, event.size).reshape(event.height, event.width, 4)
             place = layers[event.index][event.top : event.top + event.height, event.left : event.left + event.width]
             place[...] = rows
@@ -87,7 +85,7 @@ def test_layers_arrive_row_by_row_and_give_back_the_picture(bridge: Any, width: 
 
 
 def test_what_the_bridge_refuses_arrives_as_a_sentence(bridge: Any) -> None:
-    from unflatten.connection import Failed
+    from unflatten.job import Failed
 
     bridge.script()
     for asking in (Asking(bridge, 3, 3), Asking(bridge, 100, 80, clear=True)):
@@ -110,7 +108,7 @@ def test_a_stopped_job_ends_in_the_bridge_too(bridge: Any) -> None:
 
 
 def test_a_bridge_killed_in_the_middle_is_started_again_once(bridge: Any) -> None:
-    from unflatten.connection import Done, Failed
+    from unflatten.job import Done, Failed
 
     bridge.script(seconds=3)
     asking = Asking(bridge, 300, 200)
@@ -135,10 +133,10 @@ def test_a_token_of_yesterday_is_refused_in_a_sentence(bridge: Any) -> None:
     bridge.script()
     *_, _ = Asking(bridge, 300, 200).events()
     with pytest.raises(Refused):
-        Wire(bridge.card().port, "0" * 64, lambda: False)
+        Wire(bridge.connection().port, "0" * 64, lambda: False)
 
 
-def test_nobody_who_waits_leaves_no_thread(bridge: Any) -> None:
+def test_a_stopped_connection_leaves_no_thread(bridge: Any) -> None:
     asking = Asking(bridge, 300, 200)
     asking.connection.stop()
     asking.connection.join(5)

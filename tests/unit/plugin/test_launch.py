@@ -14,21 +14,21 @@ def plugin(assembled: Path) -> None:
     """Makes `unflatten` importable."""
 
 
-def card(folder: Path, port: int) -> None:
+def write_connection(folder: Path, port: int) -> None:
     told = {"port": port, "pid": os.getpid(), "token": "0" * 64, "version": "0", "started": 0}
     (folder / "bridge.json").write_text(json.dumps(told))
 
 
-def test_a_card_counts_only_while_its_port_answers(tmp_path: Path) -> None:
+def test_a_connection_file_counts_only_while_its_port_answers(tmp_path: Path) -> None:
     from unflatten.launch import running
 
     assert running(tmp_path) is None
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        card(tmp_path, port)
+        write_connection(tmp_path, port)
         found = running(tmp_path)
         assert found is not None and found.port == port
-    # The process that the card names (this one) is alive, but nothing listens any more.
+    # The process that the file names (this one) is alive, but nothing listens any more.
     assert running(tmp_path) is None
 
 
@@ -50,23 +50,25 @@ def test_the_bridge_sees_nothing_of_kritas_own_python_and_libraries() -> None:
 
 
 def test_a_bridge_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
-    from unflatten.launch import Installation, Trouble, ensure
+    from unflatten.errors import UnflattenError
+    from unflatten.launch import Installation, find_or_start
 
     program = tmp_path / "python"
     program.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('No module named bridge')\n")
     program.chmod(0o755)
     started: list[bool] = []
-    with pytest.raises(Trouble) as trouble:
-        ensure(Installation(str(program), tmp_path / "data"), lambda: False, lambda: started.append(True))
+    with pytest.raises(UnflattenError) as error:
+        find_or_start(Installation(str(program), tmp_path / "data"), lambda: False, lambda: started.append(True))
     assert started == [True]
-    assert "could not start" in trouble.value.message
-    assert "No module named bridge" in trouble.value.hint
+    assert "could not start" in error.value.message
+    assert "No module named bridge" in error.value.hint
 
 
 def test_a_missing_program_is_told_in_a_sentence(tmp_path: Path) -> None:
-    from unflatten.launch import Installation, Trouble, start
+    from unflatten.errors import UnflattenError
+    from unflatten.launch import Installation, start
 
-    with pytest.raises(Trouble, match="not where it was installed"):
+    with pytest.raises(UnflattenError, match="not where it was installed"):
         start(Installation(str(tmp_path / "no-python"), tmp_path / "data"))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-WITHOUT_KRITA = "import unflatten.connection, unflatten.launch, unflatten.manifest, unflatten.pixels, unflatten.wire"
+MODULES = "arguments connection errors job krita_api launch manifest pixels protocol upload wire"
+WITHOUT_KRITA = f"import {', '.join(f'unflatten.{name}' for name in MODULES.split())}"
 
 
 def test_every_file_is_syntax_of_python_3_9(assembled: Path) -> None:

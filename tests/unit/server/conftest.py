@@ -1,19 +1,8 @@
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1]))
-
-from trial.running import Bridge, Starter
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Starter]:
-    starter = Starter(tmp_path)
-    yield starter
-    starter.stop_all()
+from tests.unit.trial.running import Bridge, Starter
 
 
 @pytest.fixture

@@ -5,19 +5,18 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from trial import bridge as trial_bridge
-from trial.client import new_job, noise
-from trial.running import Bridge, Starter, wait_for
 
 from bridge import protocol
 from bridge.connection_file import read_connection
+from tests.unit.trial import bridge as trial_bridge
+from tests.unit.trial.client import new_job, noise
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 
 def kill(bridge: Bridge) -> None:
@@ -28,7 +27,7 @@ def kill(bridge: Bridge) -> None:
 
 def states(data: Path) -> dict[str, str]:
     with sqlite3.connect(data / "journal.sqlite") as journal:
-        found = dict(journal.execute("SELECT id, state FROM job"))
+        found = dict(journal.execute("SELECT id, state FROM jobs"))
     journal.close()
     return found
 
@@ -146,7 +145,7 @@ def test_what_was_half_written_is_never_shown(start: Starter) -> None:
     layer.write_bytes(layer.read_bytes()[:-1])
     with sqlite3.connect(first.data / "journal.sqlite") as journal:
         # as if the bridge had died between its last layer and the word “done”, with the picture lost
-        journal.execute("UPDATE job SET state = 'finishing', report = NULL, ended = NULL WHERE id = ?", (old,))
+        journal.execute("UPDATE jobs SET state = 'finishing', report = NULL, ended = NULL WHERE id = ?", (old,))
     journal.close()
     second = start()
     assert not (second.data / "jobs" / unfinished).exists()
@@ -166,19 +165,12 @@ def test_a_job_of_yesterday_is_not_taken_up_again(start: Starter) -> None:
         wait_for(lambda: client.hear()["type"] == "progress")
         kill(first)
     with sqlite3.connect(first.data / "journal.sqlite") as journal:
-        journal.execute("UPDATE job SET created = created - 86400")
+        journal.execute("UPDATE jobs SET created = created - 86400")
     journal.close()
     second = start()
     assert states(second.data) == {job: "interrupted"}
     assert not (second.data / "jobs" / job).exists()
     assert second.children() == []
-
-
-def test_a_remote_handle_is_written_down_before_anyone_waits_on_it(shared_bridge: Bridge) -> None:
-    """The trial backend looks into the journal itself, right after it has handed over its handle."""
-    with shared_bridge.client() as client:
-        result = client.split(noise(64, 64), prompt=f"remote {shared_bridge.data / 'journal.sqlite'}")
-    assert result.kinds()[-1] == "done"
 
 
 def test_a_stale_card_and_lock_do_not_keep_a_bridge_from_starting(start: Starter) -> None:
@@ -222,6 +214,6 @@ def test_a_damaged_journal_does_not_keep_the_bridge_from_starting(start: Starter
 def test_a_folder_that_cannot_be_used_is_said_in_a_sentence(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.write_text("a file where the folder should be")
-    tried = subprocess.run([sys.executable, trial_bridge.__file__, str(data), "{}"], capture_output=True, text=True)
+    tried = subprocess.run([*trial_bridge.BRIDGE, str(data), "{}"], capture_output=True, text=True)
     assert tried.returncode == 1
     assert str(data) in tried.stdout and "Traceback" not in tried.stdout + tried.stderr

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from trial.client import Result, new_job, noise
-from trial.running import Bridge, Starter, wait_for
 
 from bridge import protocol
+from tests.unit.trial.client import Result, new_job, noise
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 MIB = 2**20
 DISK = 160 * MIB

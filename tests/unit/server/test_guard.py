@@ -15,14 +15,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from trial import bridge as trial_bridge
-from trial.client import new_job, noise
-from trial.running import Bridge, Starter, wait_for
 from websockets.exceptions import ConnectionClosed
 
 from bridge import protocol
 from bridge.connection_file import CONNECTION_FILE, Connection, read_connection
 from bridge.server import auth
+from tests.unit.trial import bridge as trial_bridge
+from tests.unit.trial.client import new_job, noise
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 HTTP_ROUTES = [("GET", "/v1/status"), ("POST", "/v1/shutdown"), ("GET", "/"), ("GET", "/v1/nothing")]
 UPGRADE = [
@@ -238,9 +238,7 @@ def test_every_file_is_private(bridge: Bridge) -> None:
 
 def test_a_second_bridge_says_that_one_is_running(bridge: Bridge) -> None:
     before = bridge.card
-    second = subprocess.run(
-        [sys.executable, trial_bridge.__file__, str(bridge.data), "{}"], capture_output=True, text=True, timeout=30
-    )
+    second = subprocess.run([*trial_bridge.BRIDGE, str(bridge.data), "{}"], capture_output=True, text=True, timeout=30)
     assert second.returncode == 0
     assert f"already running (process {before.pid}, port {before.port})" in second.stdout
     assert bridge.card == before
@@ -250,7 +248,7 @@ def test_a_second_bridge_says_that_one_is_running(bridge: Bridge) -> None:
 
 def test_of_many_started_at_once_one_serves(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    command = [sys.executable, trial_bridge.__file__, str(data), '{"idle_exit": 8}']
+    command = [*trial_bridge.BRIDGE, str(data), '{"idle_exit": 8}']
     many = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     try:
         wait_for(lambda: sum(each.poll() is None for each in many) == 1 and read_connection(data), 30)
@@ -431,7 +429,7 @@ def test_a_bridge_whose_parent_dies_lives_on_by_itself(tmp_path: Path) -> None:
         "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True, "
         "stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)"
     )
-    command = [sys.executable, trial_bridge.__file__, str(data), '{"idle_exit": 3}']
+    command = [*trial_bridge.BRIDGE, str(data), '{"idle_exit": 3}']
     subprocess.run([sys.executable, "-c", starter, *command], check=True, env=dict(os.environ))
     card = wait_for(lambda: read_connection(data))
     assert psutil.pid_exists(card.pid)

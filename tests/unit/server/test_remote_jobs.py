@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trial.client import new_job, noise
-from trial.running import Bridge, Starter, wait_for
 
 from tests.unit.backends.fal.service import KEY, Fal, Reply, Service
+from tests.unit.trial.client import new_job, noise
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 GRACE = 0.4
 
@@ -176,19 +176,6 @@ def test_what_could_not_be_fetched_is_fetched_when_it_is_asked_for_again(begin: 
         fal.script.clear()
         assert client.split(PICTURE, **ASKED).kinds()[-1] == "done"
     assert len(fal.orders) == 1
-
-
-def test_a_job_that_only_waits_here_makes_room_when_its_client_leaves(begin: Callable[[], Bridge], fal: Fal) -> None:
-    bridge = begin()
-    with bridge.client() as client:
-        client.start(PICTURE, **ASKED)
-        wait_for(lambda: at_work(fal))
-        with bridge.client() as other:
-            other.start(noise(160, 120, 9), **ASKED)
-        time.sleep(GRACE + 0.3)
-    wait_for(lambda: kept(bridge) == 1)
-    time.sleep(0.5)
-    assert len(fal.orders) == 1, "nothing was sent for the one that had left"
 
 
 def test_without_leave_krita_is_told_how_to_give_it(begin: Callable[[], Bridge], fal: Fal) -> None:

@@ -4,21 +4,12 @@ They are added from outside, by `register` alone: what works with them works wit
 """
 
 import asyncio
-import io
-import itertools
-import logging
-import os
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.backends import registry
@@ -43,9 +34,10 @@ from bridge.backends.base import (
     computer_wide,
 )
 from bridge.connection_file import data_dir
-from bridge.errors import Kind, UnflattenError
-from bridge.picture import Layer, Picture
 from bridge.settings import Settings
+
+if TYPE_CHECKING:
+    from bridge.picture import Picture
 
 SECONDS_ESTIMATED = 2.0
 ALL_SETTINGS = frozenset(Settings.model_fields)
@@ -67,7 +59,7 @@ class TrialOptions(BaseModel):
 
 
 class Trial:
-    """Splits as `Bands` does, in the processor's lane."""
+    """Splits as `drafting.Bands` does, in the processor's lane."""
 
     name = "trial"
     placement = Placement("cpu", FixedLimit(1))
@@ -81,6 +73,8 @@ class Trial:
         return Estimate(SECONDS_ESTIMATED)
 
     def open(self, options: TrialOptions) -> AbstractContextManager[Model]:
+        from tests.unit.trial.drafting import Bands
+
         note("opened", self.name)
         return nullcontext(Bands(options))
 
@@ -92,56 +86,6 @@ class Graphics(Trial):
     placement = Placement("gpu:0", FixedLimit(1), keep_alive=1.0)
 
 
-class Bands:
-    """Cuts the picture into as many horizontal bands as layers are wanted, over the whole picture as background.
-
-    The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
-    `die 9` ends its process by that signal, `memory`, `bug`, `print`, `refuse KIND` raises an error of that kind,
-    `nothing`, `note`: its settings and options go into a file.
-    """
-
-    def __init__(self, options: TrialOptions) -> None:
-        self._options = options
-
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
-        verb, _, argument = settings.prompt.partition(" ")
-        yield Progress("Beginning", 1, 2)
-        match verb:
-            case "slow":
-                until = time.monotonic() + float(argument)
-                while time.monotonic() < until:
-                    job.checkpoint()
-                    time.sleep(0.02)
-            case "deaf":
-                time.sleep(float(argument))
-            case "die":
-                os.kill(os.getpid(), int(argument))
-                signal.pause()
-            case "memory":
-                raise MemoryError
-            case "bug":
-                raise ValueError(settings.prompt)
-            case "refuse":
-                hint, kind = "Try another.", cast(Kind, argument)
-                raise UnflattenError("The splitter refuses this picture.", hint, code="refused", kind=kind)
-            case "print":
-                print(settings.prompt, flush=True)
-                print(settings.prompt, file=sys.stderr, flush=True)
-                library = logging.getLogger("some.library")
-                library.addHandler(logging.StreamHandler(sys.__stderr__))
-                library.error("read %s", settings.prompt)
-            case "nothing":
-                return
-            case "note":
-                note("settings", settings.model_dump_json())
-                note("options", self._options.model_dump_json())
-            case _:
-                pass
-        yield Progress("Cutting", 2, 2)
-        for layer in bands(picture.view, settings):
-            yield DraftLayer(layer, picture.width, picture.height)
-
-
 class ElsewhereOptions(TrialOptions):
     """seconds: that a job takes at the service; wall: that it may take; places: jobs at work at a time."""
 
@@ -151,7 +95,7 @@ class ElsewhereOptions(TrialOptions):
 
 
 class Elsewhere:
-    """A service in the engine's own process that splits as `Bands` does, seconds later."""
+    """A service in the engine's own process that splits as `drafting.Bands` does, seconds later."""
 
     name = "elsewhere"
     placement = Placement("elsewhere", AdaptiveLimit(), leaves_computer=True)
@@ -171,11 +115,18 @@ class Elsewhere:
         note("connected", self.name)
         return Service(options)
 
-    def pack(self, picture: Picture, settings: Settings) -> bytes:
-        return as_png(picture.view)
+    def pack(self, picture: "Picture", settings: Settings) -> bytes:
+        from tests.unit.trial.drafting import as_png
+
+        note("packing", "begun")
+        packed = as_png(picture.view)
+        note("packing", "done")
+        return packed
 
     def unpack(self, fetched: Fetched, settings: Settings, job: JobContext) -> list[DraftLayer]:
-        return drafted(fetched, "Far")
+        from tests.unit.trial.drafting import unpacked
+
+        return list(unpacked(fetched.images))
 
 
 class Service:
@@ -190,7 +141,7 @@ class Service:
     async def submit(self, packed: bytes, settings: Settings, job: RemoteJob) -> str:
         handle = f"order-{time.time_ns()}"
         await job.keep(handle)
-        if settings.prompt == "note":
+        if settings.prompt.startswith("note"):
             note("settings", settings.model_dump_json())
             note("options", self._options.model_dump_json())
         note("ordered", handle)
@@ -202,6 +153,8 @@ class Service:
             raise NothingHeld()
         if settings.prompt == "broken":
             raise RemoteError("The service broke.", "Try again.", code="service_failed", retryable=True)
+        if settings.prompt == "no key":
+            raise RemoteError("The service does not accept the key.", "Set another.", code="service_key")
         yield Paced("Waiting elsewhere", 0, 1, "queued" if self._at_work.locked() else "started")
         async with self._at_work:
             yield Paced("Splitting elsewhere", 0, 1, "started")
@@ -209,6 +162,8 @@ class Service:
 
     async def fetch(self, handle: str, settings: Settings, job: RemoteJob) -> Fetched:
         packed = (self._folder / handle).read_bytes()
+        from tests.unit.trial.drafting import split
+
         images = await asyncio.to_thread(split, packed, settings)
         return Fetched(images, job.seed, 0.01)
 
@@ -225,6 +180,7 @@ class Service:
 
 def note(what: str, text: str) -> None:
     """Add a line to the file `trial.notes` in the data folder."""
+    data_dir().mkdir(parents=True, exist_ok=True)
     with open(data_dir() / "trial.notes", "a") as file:
         file.write(f"{what}: {text}\n")
 
@@ -236,43 +192,3 @@ def notes(data: Path, what: str) -> list[str]:
     except FileNotFoundError:
         return []
     return [text for name, _, text in (line.partition(": ") for line in lines) if name == what]
-
-
-def bands(view: np.ndarray, settings: Settings) -> Iterator[Layer]:
-    """The background and its bands, back to front."""
-    count = 4 if settings.num_layers == "auto" else settings.num_layers - 1
-    back = np.empty_like(view)
-    back[...] = view[:1, :1]
-    back[..., 3] = 255
-    yield Layer("Background", back, kind="background")
-    edges = np.linspace(0, view.shape[0], count + 1).astype(int)
-    for number, (top, bottom) in enumerate(pairwise(edges), 1):
-        if bottom > top:  # `top` stays a number of numpy's, as real splitters hand them over
-            yield Layer(f"Band {number}", view[top:bottom].copy(), top=top)
-
-
-def drafted(fetched: Fetched, name: str) -> list[DraftLayer]:
-    """What was fetched as a draft, each layer as large as the picture."""
-    layers = [np.asarray(Image.open(io.BytesIO(image)).convert("RGBA")) for image in fetched.images]
-    kinds = itertools.chain(["background"], itertools.repeat("object"))
-    return [
-        DraftLayer(Layer(f"{name} {number}", pixels, kind=kind), pixels.shape[1], pixels.shape[0])
-        for number, (pixels, kind) in enumerate(zip(layers, kinds, strict=False))
-    ]
-
-
-def split(packed: bytes, settings: Settings) -> list[bytes]:
-    """A packed picture as a service gives it back: an image file for each layer."""
-    view = np.asarray(Image.open(io.BytesIO(packed)).convert("RGBA"))
-    images: list[bytes] = []
-    for layer in bands(view, settings):
-        canvas = np.zeros_like(view)
-        canvas[layer.top : layer.top + layer.pixels.shape[0]] = layer.pixels
-        images.append(as_png(canvas))
-    return images
-
-
-def as_png(pixels: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
-    return out.getvalue()

@@ -7,15 +7,13 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
-WORKER = (sys.executable, str(Path(__file__).with_name("worker.py")))
+BRIDGE = (sys.executable, "-m", "tests.unit.trial.bridge")
+"""Starts it; the data folder and the settings come after."""
+WORKER = (sys.executable, "-m", "tests.unit.trial.worker")
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    sys.path.append(str(Path(__file__).parents[1]))
-    from trial.backends import register
-
     from bridge.server.daemon import FalOptions, serve
+    from tests.unit.trial.backends import register
 
     register()
 
@@ -23,7 +21,7 @@ if __name__ == "__main__":
     if "fal" in settings:
         settings["fal"] = FalOptions(**settings["fal"])
     if internet := settings.pop("internet", None):
-        from trial.internet import pretend
+        from tests.unit.trial.internet import pretend
 
         pretend(internet)
     sys.exit(serve(Path(sys.argv[1]), worker=WORKER, **settings))

@@ -54,7 +54,7 @@ class Client:
             **options,
         ).__enter__()
         if spoken:
-            self.say("hello", **(hello or {"protocol": protocol.VERSION, "client": "test", "version": "0"}))
+            self.say("hello", **(hello or {"protocol": protocol.VERSION}))
             self.greeting = self.hear()
 
     def __enter__(self) -> Self:

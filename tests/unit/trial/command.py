@@ -1,16 +1,19 @@
-"""The real command line with trial backends registered beside the real ones; batch's processes load this file too."""
+"""The real command line with the trial backends registered beside the real ones, and workers that know them too."""
 
 import sys
-from pathlib import Path
+from functools import partial
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
-sys.path.append(str(Path(__file__).parents[1]))
+from bridge.command import run
+from bridge.jobs.local import open_engine
+from tests.unit.trial.backends import register
+from tests.unit.trial.bridge import WORKER
 
-from bridge.backends import base
+register()
+run.open_engine = partial(open_engine, command=WORKER)
+if "serve" in sys.argv:
+    from bridge.server import daemon
 
-base.register("trial", "trial.backends:Trial")
-base.register("slow", "trial.tempers:Slow")
-base.register("dying", "trial.tempers:Dying")
+    daemon.serve = partial(daemon.serve, worker=WORKER)
 
 if __name__ == "__main__":
     from bridge.cli import main

@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from trial.client import noise
-from trial.running import Bridge, Starter, wait_for
+from tests.unit.trial.client import noise
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 KEY = "0123456789abcdef" * 4
 ENDPOINT = "fal-ai/qwen-image-layered"

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from typing import Any
 import psutil
 
 from bridge.connection_file import Connection, read_connection
-from trial import bridge as trial_bridge
-from trial.client import Client
+from tests.unit.trial import bridge as trial_bridge
+from tests.unit.trial.client import Client
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 10.0) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 30.0) -> Any:
     """What `what` answers once that is true."""
     until = time.monotonic() + seconds
     while not (answer := what()):
@@ -77,7 +76,7 @@ class Starter:
         settings: daemon.serve's, as bridge.py takes them."""
         data = data or self._folder / "data"
         process = subprocess.Popen(
-            [sys.executable, trial_bridge.__file__, str(data), json.dumps(settings)],
+            [*trial_bridge.BRIDGE, str(data), json.dumps(settings)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,6 +1,6 @@
 """A bridge with fal's API open whose jobs take a fixed time, several at once: for measuring clients, not splitters.
 
-    python tests/unit/trial/timed.py DATA [SECONDS [AT_ONCE [PORT]]]
+    python -m tests.unit.trial.timed DATA [SECONDS [AT_ONCE [PORT]]]
 
 The API's key comes from UNFLATTEN_FAL_API_KEY. The daemon, its engine and its workers are the real ones; the backend
 `timed`, registered from outside in a lane of AT_ONCE places, waits for SECONDS, and its layers are bands of the
@@ -13,11 +13,6 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-
-if __name__ == "__main__":
-    ROOT = Path(__file__).parents[3]
-    sys.path.insert(0, str(ROOT))
-    sys.path.append(str(Path(__file__).parents[1]))
 
 from pydantic import BaseModel
 
@@ -38,7 +33,8 @@ from bridge.backends.base import (
 )
 from bridge.picture import Picture
 from bridge.settings import Settings
-from trial.backends import ALL_SETTINGS, as_png, drafted, split
+from tests.unit.trial.backends import ALL_SETTINGS
+from tests.unit.trial.drafting import as_png, split, unpacked
 
 DATA, SECONDS, AT_ONCE = "TIMED_DATA", "TIMED_SECONDS", "TIMED_AT_ONCE"
 """Environment variables by which the daemon's worker learns what the daemon was told."""
@@ -75,7 +71,7 @@ class Timed:
         return as_png(picture.view)
 
     def unpack(self, fetched: Fetched, settings: Settings, job: JobContext) -> list[DraftLayer]:
-        return drafted(fetched, "Band")
+        return list(unpacked(fetched.images))
 
 
 class Waiting:
@@ -122,7 +118,7 @@ def main() -> None:
 
     data, seconds, at_once, port = [*sys.argv[1:], *("2", "10", "0")[len(sys.argv) - 2 :]]
     os.environ.update({DATA: data, SECONDS: seconds, AT_ONCE: at_once})
-    worker = (sys.executable, __file__, "--worker")
+    worker = (sys.executable, "-m", "tests.unit.trial.timed", "--worker")
     sys.exit(serve(Path(data), idle_exit=3600, worker=worker, fal=FalOptions(int(port), Timed.name)))
 
 

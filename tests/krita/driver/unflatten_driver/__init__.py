@@ -17,7 +17,7 @@ class Driver(Extension):
     def setup(self):
         # Where a crash comes from stands in the log.
         faulthandler.enable()
-        self._doors = []
+        self._connections = []
         self._server = QLocalServer(self)
         self._server.newConnection.connect(self._accept)
         self._server.listen(os.environ["UNFLATTEN_DRIVER_SOCKET"])
@@ -29,9 +29,9 @@ class Driver(Extension):
         connection = self._server.nextPendingConnection()
         # Held here: else the socket's wrapper and the lambda hold only each other, and Python's collector takes them,
         # in whichever thread it runs, while Qt calls the lambda.
-        self._doors.append(connection)
+        self._connections.append(connection)
         connection.readyRead.connect(lambda: self._answer(connection))
-        connection.disconnected.connect(lambda: self._doors.remove(connection))
+        connection.disconnected.connect(lambda: self._connections.remove(connection))
 
     def _answer(self, connection):
         while connection.canReadLine():

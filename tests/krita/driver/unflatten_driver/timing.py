@@ -33,7 +33,7 @@ class Timing:
                     getattr(krita, kind), name, lambda start, end, a, n=name: self.calls.append((n, start, end))
                 )
         session, layers = sys.modules["unflatten.session"], sys.modules["unflatten.layers"]
-        self._watch(sys.modules["unflatten.connection"].Connection, "_emit", self._emitted)
+        self._watch(sys.modules["unflatten.connection"].JobConnection, "_emit", self._emitted)
         self._watch(session.Session, "step", self._stepped)
         self._watch(layers.WaitingGroup, "write", self._written)
         self._watch(layers.WaitingGroup, "show", lambda start, end, a: setattr(self, "shown", end))
@@ -62,7 +62,7 @@ class Timing:
 
     def _emitted(self, start, end, arguments):
         event = arguments[1]
-        self.wire.append((getattr(event, "text", type(event).__name__), start))
+        self.wire.append((getattr(event, "stage", type(event).__name__), start))
 
     def _stepped(self, start, end, arguments):
         self.steps.append((start, end))

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 
 from bridge.backends.builtin.foreground import estimate_foreground
-from bridge.backends.builtin.matting import closed_form, grow, shrink, trimap_around, upsample
+from bridge.backends.builtin.masks import grow, shrink
+from bridge.backends.builtin.matting import closed_form, trimap_around, upsample
 
 RED, BLUE = np.array([220.0, 40, 60]), np.array([40.0, 90, 180])
 

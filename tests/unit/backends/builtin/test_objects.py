@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from bridge.backends.builtin.edges import settle_edges, spread_colours
+from bridge.backends.builtin.ground import find_ground
+from bridge.backends.builtin.masks import fill_pinholes
 from bridge.backends.builtin.necks import part_at_necks
 from bridge.backends.builtin.objects import find_objects
-from bridge.backends.builtin.regions import fill_pinholes, find_ground, smooth_parts
+from bridge.backends.builtin.parts import smooth_parts
 
 
 def country(width: int = 400, height: int = 300) -> np.ndarray:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import preferences
+from bridge.backends import preferences
 from bridge.backends.fal import listing, queue, retries
 from tests.unit.backends.fal.service import KEY, Fal, Service
 

@@ -49,7 +49,8 @@ class Chosen:
     """The first so many calls of a kind suffer a fault."""
 
     def __init__(self, call: Call, kind: Kind, times: int = 1) -> None:
-        self.call, self.kind, self.left = call, kind, times
+        self.call, self.left = call, times
+        self.kind: Kind = kind
 
     def __call__(self, call: Call) -> Kind | None:
         if call != self.call or not self.left:

@@ -123,10 +123,12 @@ class Fal:
             routes=[
                 Route("/rest/storage/upload/initiate", self._call("initiate", self._initiate), methods=["POST"]),
                 Route(
-                    "/media/{name}", self._call("put", lambda request: self._put(request), keyed=False), methods=["PUT"]
+                    "/media/{name}", self._call("put", lambda request: self.put(request), keyed=False), methods=["PUT"]
                 ),
                 Route("/media/{name}", self._call("media", self._media, keyed=False), methods=["GET"]),
-                Route(f"/queue/{ENDPOINT}", self._call("submit", self._submit), methods=["POST"]),
+                Route(
+                    f"/queue/{ENDPOINT}", self._call("submit", lambda request: self.submit(request)), methods=["POST"]
+                ),
                 Route(f"{request}/status", self._call("status", self._status)),
                 Route(f"{request}/status/stream", self._call("stream", self._stream)),
                 Route(f"{request}/cancel", self._call("cancel", self._cancel), methods=["PUT"]),
@@ -160,7 +162,7 @@ class Fal:
         url = f"{request.base_url}media/{name}"
         return JSONResponse({"upload_url": f"{url}?signature=s3cr3t", "file_url": url})
 
-    async def _put(self, request: Request) -> Response:
+    async def put(self, request: Request) -> Response:
         self.files[request.path_params["name"]] = await request.body()
         return Response()
 
@@ -168,7 +170,7 @@ class Fal:
         data = self.files.get(request.path_params["name"])
         return Response(data, media_type="image/png") if data is not None else Response(status_code=404)
 
-    async def _submit(self, request: Request) -> Response:
+    async def submit(self, request: Request) -> Response:
         if self.most_waiting is not None and len(self._waiting) + self._running >= self.most_waiting:
             return JSONResponse({"detail": "Too many requests"}, 429, {"Retry-After": "0.3"})
         order = Order(secrets.token_hex(16), await request.json(), dict(request.headers), time.time())

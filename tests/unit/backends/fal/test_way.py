@@ -1,26 +1,22 @@
 """A picture's way through fal where all goes well."""
 
+import asyncio
 import base64
 import io
 import json
-import threading
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bridge import preferences
-from bridge.backends import base
-from bridge.backends.base import Handle, JobContext, Progress
+from bridge.backends.base import Progress
+from bridge.backends.fal.account import Options
 from bridge.backends.fal.backend import Fal as Backend
-from bridge.backends.fal.sending import pack
-from bridge.errors import BackendUnavailable
-from bridge.jobs.local import offers, run_local
+from bridge.backends.fal.pack import pack
 from bridge.picture import Picture
 from bridge.settings import Settings
-from tests.unit.backends.fal.driving import composite, draft, picture, plain
-from tests.unit.backends.fal.service import KEY, Fal, Service
+from tests.unit.backends.fal.driving import Drafted, Kept, composite, draft, drive, picture, plain
+from tests.unit.backends.fal.service import KEY, Fal, Reply
 
 
 def test_the_layers_come_as_fal_made_them(fal: Fal) -> None:
@@ -30,13 +26,6 @@ def test_the_layers_come_as_fal_made_them(fal: Fal) -> None:
     assert np.array_equal(composite(drafted.layers), shown.view[..., :3])
     assert [each.layer.kind for each in drafted.layers] == ["background", "object", "object"]
     assert drafted.job.cost == 0.05 and drafted.job.seed == 77 and drafted.job.notes == []
-
-
-def test_the_whole_journey_is_exact_and_tells_what_it_cost(fal: Fal) -> None:
-    shown = picture()
-    *_, report = run_local(shown, Settings(num_layers=3, seed=5), "fal")
-    told = report.as_dict()  # type: ignore[union-attr]
-    assert (told["max_error"], told["exact_share"], told["cost"], told["seed"]) == (0, 1.0, 0.05, 5)
 
 
 def test_every_setting_goes_by_the_pages_name(fal: Fal) -> None:
@@ -50,7 +39,7 @@ def test_every_setting_goes_by_the_pages_name(fal: Fal) -> None:
         enable_safety_checker=False,
         output_format="webp",
     )
-    draft(settings=asked, job=JobContext(seed=2**31 - 1))
+    draft(settings=asked, seed=2**31 - 1)
     [order] = fal.orders.values()
     sent = dict(order.input)
     assert sent.pop("image_url").startswith("http://127.0.0.1:")
@@ -78,7 +67,7 @@ def test_private_pictures_are_asked_to_be_kept_an_hour_and_nowhere_else(fal: Fal
     assert headers["initiate"]["x-fal-object-lifecycle-preference"] == kept
     assert headers["submit"]["x-fal-object-lifecycle-preference"] == kept
     assert headers["submit"]["x-fal-store-io"] == "0"
-    assert float(headers["submit"]["x-fal-request-timeout"]) == preferences.read().wall_clock
+    assert float(headers["submit"]["x-fal-request-timeout"]) == Options().wall_clock
 
 
 def test_the_key_goes_to_fal_alone(fal: Fal) -> None:
@@ -159,14 +148,18 @@ def test_the_price_is_told_before_anything_is_sent(fal: Fal) -> None:
     assert Backend().estimate(1000, 1000, Settings()).dollars == 0.05
 
 
-def test_places_in_the_queue_and_steps_are_told(fal: Fal) -> None:
-    fal.concurrency, fal.seconds = 1, 0.6
-    before = threading.Thread(target=draft)
-    before.start()
+async def behind_another(fal: Fal) -> tuple[Drafted, Drafted]:
+    """Two jobs of which fal takes on one at a time: the first and the second."""
+    first = asyncio.ensure_future(drive())
     while not fal.orders:
-        time.sleep(0.01)
-    drafted = draft()
-    before.join()
+        await asyncio.sleep(0.01)
+    second = await drive()
+    return await first, second
+
+
+async def test_places_in_the_queue_and_steps_are_told(fal: Fal) -> None:
+    fal.concurrency, fal.seconds = 1, 1.5
+    _, drafted = await behind_another(fal)
     assert "Waiting at fal: this one is next" in drafted.stages
     assert Progress("fal is splitting the picture", 1, 2) in drafted.events
     assert drafted.stages[-1] == "Fetching the layers from fal"
@@ -175,19 +168,13 @@ def test_places_in_the_queue_and_steps_are_told(fal: Fal) -> None:
     )
 
 
-def test_a_wait_in_the_queue_is_told_apart_from_a_mere_passing_through(
+async def test_a_wait_in_the_queue_is_told_apart_from_a_mere_passing_through(
     fal: Fal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.backends.fal.job.QUEUED_AFTER", 0.2)
-    fal.concurrency, fal.seconds = 1, 0.8
-    paces: list[str] = []
-    before = threading.Thread(target=lambda: paces.extend(draft().paces))
-    before.start()
-    while not fal.orders:
-        time.sleep(0.01)
-    assert draft().paces == ["queued", "started"]
-    before.join()
-    assert paces == ["started"]
+    monkeypatch.setattr("bridge.backends.fal.model.QUEUED_AFTER", 0.2)
+    fal.concurrency, fal.seconds = 1, 1.5
+    first, second = await behind_another(fal)
+    assert (first.paces, second.paces) == (["started"], ["queued", "started"])
 
 
 def test_a_log_line_in_words_is_shown_in_words(fal: Fal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,8 +192,6 @@ def test_a_log_line_in_words_is_shown_in_words(fal: Fal, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("status", [404, 405, 500])
 def test_without_a_stream_it_asks(fal: Fal, hurried: None, status: int) -> None:
-    from tests.unit.backends.fal.service import Reply
-
     fal.seconds = 0.3
     fal.script["stream"] = [Reply(status, {"detail": "no"})] * 9
     drafted = draft()
@@ -215,8 +200,6 @@ def test_without_a_stream_it_asks(fal: Fal, hurried: None, status: int) -> None:
 
 
 def test_a_stream_that_breaks_off_is_taken_up_again(fal: Fal, hurried: None) -> None:
-    from tests.unit.backends.fal.service import Reply
-
     fal.seconds = 0.4
     half = b'data: {"status": "IN_PROGRESS", "logs": []}\n\n'
     fal.script["stream"] = [Reply(200, half, {"content-type": "text/event-stream"})] * 2
@@ -227,99 +210,39 @@ def test_a_stream_that_breaks_off_is_taken_up_again(fal: Fal, hurried: None) -> 
 # What is written down, and when
 
 
-def test_the_intent_is_written_down_before_the_order_and_the_ticket_before_the_wait(fal: Fal) -> None:
-    seen: list[tuple[str, int, int]] = []
+def test_the_intent_is_written_down_before_the_request_and_its_id_before_the_wait(fal: Fal) -> None:
+    seen: list[tuple[str, int, int, int]] = []
 
     def watch(event: object) -> None:
-        if isinstance(event, Handle):
-            seen.append((json.loads(event.text)["stage"], len(fal.orders), fal.count("stream")))
+        if isinstance(event, Kept):
+            seen.append((event.told["stage"], len(fal.orders), fal.count("stream"), fal.count("result")))
 
     drafted = draft(watch=watch)
-    assert seen == [("submitting", 0, 0), ("submitted", 1, 0)]
-    [intent, ticket] = drafted.handles
+    assert seen == [("submitting", 0, 0, 0), ("submitted", 1, 0, 0), ("submitted", 1, 1, 0)]
+    [intent, request, done] = drafted.handles
     [order] = fal.orders.values()
-    assert abs(intent["at"] - order.sent) < 1.5 and intent["image"] == order.input["image_url"] and intent["seed"] == 77
-    assert ticket["request_id"] == order.id
+    assert abs(intent["at"] - order.sent) < 5 and intent["image"] == order.input["image_url"] and intent["seed"] == 77
+    assert request["request_id"] == order.id and done == {**request, "done": True}
     for name, end in (("status_url", "/status"), ("response_url", ""), ("cancel_url", "/cancel")):
-        assert ticket[name].endswith(f"/requests/{order.id}{end}")
+        assert request[name].endswith(f"/requests/{order.id}{end}")
     assert KEY not in json.dumps(drafted.handles)
 
 
-def test_sending_ahead_of_fetching_holds_no_picture(fal: Fal) -> None:
-    """What a batch does: send, wait without the picture, and fetch by the last handle."""
-    backend, shown, job = Backend(), picture(), JobContext(seed=77)
-    sent = list(backend.send(backend.pack(shown), Settings(num_layers=3), job))
-    assert fal.count("result") == fal.count("media") == 0
-    last = [event for event in sent if isinstance(event, Handle)][-1]
-    assert json.loads(last.text)["done"] is True
+def test_what_is_done_is_only_fetched(fal: Fal) -> None:
+    """Where the bridge ended between fal's word that it was done and the last layer."""
+    done = json.dumps(draft().handles[-1])
     calls = len(fal.calls)
-    drafted = draft(shown, job=JobContext(seed=1, handle=last.text))
+    drafted = draft(seed=1, handle=done)
     assert [call for call, _ in fal.calls[calls:]] == ["result", *["media"] * 3]
     assert len(drafted.layers) == 3 and len(fal.orders) == 1 and drafted.job.seed == 77
 
 
-# Leave, key and addresses
-
-
-def test_nothing_is_sent_without_the_users_leave(service: Service) -> None:
-    preferences.change("remote-allowed", "no")
-    with pytest.raises(BackendUnavailable) as raised:
-        list(run_local(picture(), Settings(), "fal"))
-    assert "unflatten set remote-allowed yes" in raised.value.hint
-    assert isinstance(draft().failure, BackendUnavailable), "the backend itself refuses, too"
-    assert service.fal.calls == []
-
-
-def test_without_a_key_it_says_how_to_get_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FAL_KEY")
-    monkeypatch.setattr("bridge.keys.find", lambda service: None)
-    able = Backend().capabilities()
-    assert able.unavailable and "unflatten key set fal" in able.remedy
-    assert draft().failure.code == "backend_unavailable" and service.fal.calls == []
-
-
-def test_it_is_offered_as_remote_with_its_price(service: Service) -> None:
-    [offer] = [offer for offer in offers() if offer["name"] == "fal"]
-    assert offer["remote"] and offer["cost"] == "$0.05 a picture" and offer["unavailable"] == ""
-    assert offer["prompt"] and offer["layers"] == (1, 10) and not offer["default"]
-    assert "fal" in base.names() and isinstance(Backend(), base.Remote)
-
-
-def test_the_addresses_can_be_set_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bridge.backends.fal.account import open_account
-
-    monkeypatch.setenv("UNFLATTEN_FAL_URL", "https://gateway.example/fal/")
-    preferences.change("fal-platform-url", "https://api.fal.ai/v1")
-    places = open_account().places
-    assert places.queue == "https://gateway.example/fal/queue" and places.rest == "https://gateway.example/fal/rest"
-    assert places.platform == "https://api.fal.ai/v1"
-    assert {origin.host for origin in places.exempt} == {"gateway.example"}
-    monkeypatch.delenv("UNFLATTEN_FAL_URL")
-    assert open_account().places.queue == "https://queue.fal.run"
-
-
-def test_an_address_that_would_show_the_key_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UNFLATTEN_FAL_URL", "http://gateway.example")
-    failure = draft().failure
-    assert failure.code == "backend_unavailable" and "everyone to read" in failure.message
-
-
-def test_urls_of_the_queue_that_lead_elsewhere_are_not_given_the_key(fal: Fal) -> None:
-    """A gateway passes fal's own URLs on as they are; a bad one could name any."""
-    from bridge.backends.fal.account import Places
-    from bridge.backends.fal.handle import Ticket
-    from bridge.backends.fal.queue import located
-
-    places = Places(queue="https://gateway.example/fal/queue")
-    for url in (
-        "https://queue.fal.run/x/requests/7",
-        "https://gateway.example:444/7",
-        "http://gateway.example/7",
-        "",
-        "x",
-    ):
-        found = located(Ticket("7", url, url, url, 1), places)
-        assert found.response_url == "https://gateway.example/fal/queue/fal-ai/qwen-image-layered/requests/7"
-        assert found.status_url == f"{found.response_url}/status" and found.cancel_url == f"{found.response_url}/cancel"
-    own = "https://gateway.example/fal/queue/elsewhere/7"
-    assert located(Ticket("7", own, own, own, 1), places).status_url == own
+def test_a_result_that_was_said_to_be_there_too_early_is_waited_for(
+    fal: Fal, hurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.backends.fal.model.TOO_EARLY", 0.05)
+    fal.seconds = 0.5
+    early = b'data: {"status": "COMPLETED"}\n\n'
+    fal.script["stream"] = [Reply(200, early, {"content-type": "text/event-stream"})]
+    drafted = draft()
+    assert len(drafted.layers) == 3 and fal.count("result") >= 2 and fal.count("stream") == 2

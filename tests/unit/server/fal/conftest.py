@@ -1,8 +1,9 @@
 from collections.abc import Iterator
 
 import pytest
-from trial.fal_api import Api, open_api
-from trial.running import Starter
+
+from tests.unit.trial.fal_api import Api, open_api
+from tests.unit.trial.running import Starter
 
 
 @pytest.fixture(scope="module")

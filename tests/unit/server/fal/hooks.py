@@ -4,16 +4,11 @@ A picture in place of an address, an endpoint that there is, and ids that TRIAL_
 """
 
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import schemathesis
 
-sys.path.append(str(Path(__file__).parents[2]))
-sys.path.append(str(Path(__file__).parents[4]))
-
-from trial.fal_api import ENDPOINT, data_uri, png
+from tests.unit.trial.fal_api import ENDPOINT, data_uri, png
 
 PICTURE = data_uri(png())
 REQUESTS = os.environ["TRIAL_REQUESTS"].split(",")

@@ -7,18 +7,17 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from trial import bridge as trial_bridge
-from trial.fal_api import ENDPOINT, KEY, PLATFORM, QUEUE, RUN, Api, ask, data_uri, huge, open_api, png
-from trial.running import Bridge, Starter, wait_for
 
 from bridge.server import auth
 from bridge.server.fal import keys
 from bridge.server.fal.hosts import JS_PROXY
+from tests.unit.trial import bridge as trial_bridge
+from tests.unit.trial.fal_api import ENDPOINT, KEY, PLATFORM, QUEUE, RUN, Api, ask, data_uri, huge, open_api, png
+from tests.unit.trial.running import Bridge, Starter, wait_for
 
 REQUEST = f"{QUEUE}/requests/00000000-0000-4000-8000-000000000000"
 ROUTES = [
@@ -315,7 +314,7 @@ def test_all_files_are_the_users_own(own_api: Api) -> None:
 
 def opened_in_vain(folder: Path, fal: dict[str, object], key: str = KEY) -> str:
     done = subprocess.run(
-        [sys.executable, trial_bridge.__file__, str(folder / "data"), json.dumps({"fal": fal})],
+        [*trial_bridge.BRIDGE, str(folder / "data"), json.dumps({"fal": fal})],
         env={**os.environ, keys.VARIABLE: key},
         capture_output=True,
         text=True,

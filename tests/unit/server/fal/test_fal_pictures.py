@@ -10,15 +10,15 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from PIL import Image
-from trial import internet
-from trial.client import noise
-from trial.fal_api import Api, data_uri, flattened, huge, png, saved
-from trial.pictures import Answer, Pictures
 
 from bridge import downloads
 from bridge.server.fal import pictures as incoming
 from bridge.server.fal.files import TooLarge
 from bridge.server.fal.pictures import NotFetched, check_url, fetch
+from tests.unit.trial import internet
+from tests.unit.trial.client import noise
+from tests.unit.trial.fal_api import Api, data_uri, flattened, huge, png, saved
+from tests.unit.trial.pictures import Answer, Pictures
 
 HOST = "pictures.example"
 

@@ -10,8 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from trial.backends import notes
-from trial.fal_api import (
+
+from bridge.jobs.engine import MOST_WAITING
+from bridge.server.fal.keys import VARIABLE
+from tests.unit.trial.backends import notes
+from tests.unit.trial.fal_api import (
     ENDPOINT,
     KEY,
     PLATFORM,
@@ -24,10 +27,7 @@ from trial.fal_api import (
     open_api,
     png,
 )
-from trial.running import Starter, wait_for
-
-from bridge.jobs.engine import MOST_WAITING
-from bridge.server.fal.keys import VARIABLE
+from tests.unit.trial.running import Starter, wait_for
 
 UPLOAD = "/media/files/upload"
 
@@ -466,7 +466,7 @@ def test_store_io_0_keeps_what_was_asked_out_of_everything(own_api: Api) -> None
 
 
 def test_krita_s_jobs_are_not_the_api_s(own_api: Api) -> None:
-    from trial.client import noise
+    from tests.unit.trial.client import noise
 
     with own_api.bridge.client() as client:
         job = client.start(noise(32, 24))

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trial.fal_api import ENDPOINT, KEY, PLATFORM, Api, open_api
-from trial.running import Starter
 
 from bridge.server.fal.app import DOCUMENT
 from bridge.server.fal.platform import ListQuery
 from bridge.server.fal.schema import Initiation, QwenImageLayeredInput
+from tests.unit.trial.fal_api import ENDPOINT, KEY, PLATFORM, Api, open_api
+from tests.unit.trial.running import Starter
 
 ROOT = Path(__file__).parents[4]
 PAGE = ROOT.parent / "shared" / "fal-qwen-image-layered.txt"
@@ -200,7 +200,7 @@ def test_no_answer_is_undocumented_and_none_an_accident(start: Starter) -> None:
         *("--max-examples", "15", "--seed", "1", "--generation-database", "none", "--request-timeout", "30"),
         "--no-color",
     ]
-    hooks = {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(Path(__file__).parent)}
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.unit.server.fal.hooks", "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
         command,
         env={**os.environ, **hooks, "TRIAL_REQUESTS": ",".join([done, wrong, cancelled])},

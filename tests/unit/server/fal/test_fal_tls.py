@@ -18,12 +18,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from trial.fal_api import ENDPOINT, KEY, PLATFORM, Api, open_api
-from trial.running import Starter, wait_for
 
 from bridge.server.fal import certificates
 from bridge.server.fal.certificates import Certificates
 from bridge.server.fal.hosts import PLACES
+from tests.unit.trial.fal_api import ENDPOINT, KEY, PLATFORM, Api, open_api
+from tests.unit.trial.running import Starter, wait_for
 
 FALS = tuple(PLACES)
 
