@@ -70,9 +70,8 @@ def split(
 ) -> None:
     """Split one picture into its layers."""
     from bridge.command.interrupt import run
-    from bridge.command.show import SplitView, result_lines
+    from bridge.command.split import Order
     from bridge.command.split import split as split_one
-    from bridge.command.wanted import wanted
     from bridge.files.kinds import check_is_file
     from bridge.files.save import check_sheet, check_target, format_of
 
@@ -92,13 +91,12 @@ def split(
         "acceleration": acceleration,
         "enable_safety_checker": safety_checker,
     }
-    how = wanted(asked, backend, option or [])
-    with SplitView(picture.name) as view:
-        outcome = run(lambda interrupt: split_one(picture, target, kind, how, view, interrupt, sheet=sheet))
+    order = Order(picture, target, kind, asked, backend, option or (), sheet)
+    outcome = run(lambda interrupt: split_one(order, interrupt))
     if as_json:
         _print_json({"picture": str(picture), "output": output, **outcome.as_dict()})
     else:
-        print(*result_lines(outcome, output), sep="\n")
+        print(*outcome.lines(output), sep="\n")
 
 
 @app.command()

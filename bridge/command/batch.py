@@ -13,7 +13,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from bridge.backends import registry
-from bridge.command import price
+from bridge.command import price, workers
 from bridge.command.interrupt import Interrupt
 from bridge.command.run import Outcome, opened, remove_leftovers, request_for, run_jobs
 from bridge.command.wanted import Wanted
@@ -107,7 +107,8 @@ async def run_batch(sources: list[Path], batch: Batch, view: View, interrupt: In
     """
     requests: list[JobRequest] = []
     try:
-        async with opened(batch.wanted.chosen, batch.workers or _worker_count(len(sources))) as engine:
+        count = batch.workers or _worker_count(len(sources))
+        async with workers.started() as pool, opened(batch.wanted.chosen, pool, count) as engine:
             view.say(batch.wanted.note)
             view.say(price.told(batch.wanted.chosen, batch.wanted.settings, len(sources)))
             _make_folder(batch.folder)

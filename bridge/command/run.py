@@ -33,6 +33,7 @@ from bridge.jobs.job import (
     State,
 )
 from bridge.jobs.local import open_engine
+from bridge.jobs.supervisor import Workers
 
 AT_ONCE = 128
 """Jobs that an engine has at a time: more than any service takes, and few enough for a list that is often looked at."""
@@ -49,6 +50,13 @@ class Outcome:
         """As plain values, for programs."""
         layers = [{"name": each.name, "kind": each.kind, "rect": list(each.rect)} for each in self.layers]
         return {"layers": layers, "report": self.report}
+
+    def lines(self, output: str) -> list[str]:
+        """For people: the layers from the top down, where they are, and what is to be known of them."""
+        report = self.report
+        cost = f", ${report['cost']:.2f}" if report["cost"] else ""
+        saved = f"{len(self.layers)} layers, top to bottom, saved in {output} ({report['seconds']:.1f} s{cost})."
+        return [*(f"  {layer.name}" for layer in reversed(self.layers)), saved, *report["notes"]]
 
 
 def request_for(
@@ -79,13 +87,13 @@ def request_for(
 
 
 @asynccontextmanager
-async def opened(chosen: Choice, workers: int) -> AsyncGenerator[Engine]:
-    """An engine for jobs of that backend, ready to work. workers: pictures split on this computer at a time.
+async def opened(chosen: Choice, pool: Workers, count: int) -> AsyncGenerator[Engine]:
+    """An engine for jobs of that backend, ready to work. count: pictures split on this computer at a time.
 
     Raises BackendUnavailable where a service can't be spoken with, before anything is sent.
     """
     logging.getLogger("unflatten").addHandler(logging.NullHandler())  # its lines are the bridge's log's, no user's
-    async with open_engine(data_dir(), remembers=chosen.remote is not None, workers=workers) as engine:
+    async with open_engine(data_dir(), remembers=chosen.remote is not None, workers=count, pool=pool) as engine:
         await engine.executor.connect(chosen)
         yield engine
 
@@ -118,7 +126,6 @@ async def run_jobs(
             while waiting and len(live) < AT_ONCE and not interrupt.asked:
                 request = waiting.popleft()
                 live[request.id] = request
-                engine.files.folder(request.id).mkdir(mode=0o700)
                 engine.submit(request, hear)
             if not live:
                 return

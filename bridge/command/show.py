@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from bridge.command.batch import Result
-from bridge.command.run import Outcome
 from bridge.jobs.job import Progressed
 
 
@@ -94,14 +93,6 @@ class BatchView:
     def _count(self, what: str, line: str) -> None:
         self._counts[what] += 1
         self.say(line)
-
-
-def result_lines(outcome: Outcome, output: str) -> list[str]:
-    """What is printed of a split picture: its layers from the top down, and where they are."""
-    report = outcome.report
-    cost = f", ${report['cost']:.2f}" if report["cost"] else ""
-    saved = f"{len(outcome.layers)} layers, top to bottom, saved in {output} ({report['seconds']:.1f} s{cost})."
-    return [*(f"  {layer.name}" for layer in reversed(outcome.layers)), saved, *report["notes"]]
 
 
 def _say(bars: Progress, sentence: str) -> None:

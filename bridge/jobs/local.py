@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from bridge.jobs.engine import Engine
 from bridge.jobs.files import JobFiles
 from bridge.jobs.job import State
 from bridge.jobs.store import Store
-from bridge.jobs.supervisor import WORKER_COMMAND, Workers
+from bridge.jobs.supervisor import Workers
 
 STORE_FILE = "journal.sqlite"
 """The store of jobs, in the data folder."""
@@ -25,18 +25,19 @@ FORGOTTEN_AFTER = 30 * 86_400.0
 
 @asynccontextmanager
 async def open_engine(
-    data: Path, *, remembers: bool, workers: int = 1, command: Sequence[str] = WORKER_COMMAND
+    data: Path, *, remembers: bool, workers: int = 1, pool: Workers | None = None
 ) -> AsyncGenerator[Engine]:
     """An engine that ends with the block; what services have then is taken up when the same is asked again.
 
     data: the data folder. remembers: whether it must be known after a crash what services were sent; without, nothing
-    is written there. workers: pictures split at a time. Raises OutOfSpace where it must be known and cannot be written.
+    is written there. workers: pictures split at a time; pool: its worker processes, where some run already.
+
+    Raises OutOfSpace where it must be known and cannot be written.
     """
     store = _open_store(data) if remembers else Store(None)
     with tempfile.TemporaryDirectory(prefix="unflatten-", ignore_cleanup_errors=True) as folder:
         files = JobFiles(Path(folder) / "jobs")
-        pool = Workers(Path(folder) / "worker.log", command=command)
-        engine = Engine(store, files, pool, owner=_name(os.getpid()), cpu=workers)
+        engine = Engine(store, files, pool or Workers(None), owner=_name(os.getpid()), cpu=workers)
         try:
             yield engine
         finally:

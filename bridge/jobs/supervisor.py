@@ -11,7 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from bridge.backends.base import CPU
+from bridge.backends.placement import CPU
 from bridge.errors import UnflattenError, WorkerDied
 from bridge.jobs.memory import give_back_memory
 from bridge.jobs.process import WorkerProcess
@@ -59,8 +59,11 @@ class Workers:
         """Process ids of those that run."""
         return [each.pid for lane in self._workers.values() for each in lane if each.pid is not None]
 
-    async def prepare(self, backend: str) -> None:
-        """Have a worker ready for a job that is about to come. Never raises: an error shows when the job runs."""
+    async def prepare(self, backend: str | None = None) -> None:
+        """Have a worker ready for a job that is about to come, of that backend where it is known.
+
+        Never raises: an error shows when the job runs.
+        """
         with contextlib.suppress(UnflattenError, OSError):
             await self._free(CPU, self._idle).prepare(backend)
 
@@ -125,8 +128,8 @@ class Supervisor:
         """The worker's process id; None where none runs."""
         return self._worker and self._worker.pid
 
-    async def prepare(self, backend: str) -> None:
-        """Start the worker, and let it import what that backend needs."""
+    async def prepare(self, backend: str | None) -> None:
+        """Start the worker, and let it import what all backends need, and that one."""
         (await self._ready()).send({"do": "prepare", "backend": backend})
 
     async def run(self, job: str, order: Message, cancel_patience: float) -> AsyncGenerator[Message, None]:

@@ -132,9 +132,10 @@ class _Resident:
 _resident = _Resident()
 
 
-def prepare(backend: str) -> None:
-    """Import what a job of that backend needs."""
-    registry.get(backend)
+def prepare(backend: str | None) -> None:
+    """Import what a job of that backend needs; None: nothing beyond this module."""
+    if backend is not None:
+        registry.get(backend)
 
 
 def pack(order: Message) -> int:

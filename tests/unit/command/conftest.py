@@ -1,11 +1,9 @@
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bridge.backends import registry
-from bridge.command import run
-from bridge.jobs.local import open_engine
+from bridge.jobs import supervisor
 from tests.unit.command.running import ROOT, CommandLine, Here
 from tests.unit.trial.backends import register
 from tests.unit.trial.bridge import WORKER
@@ -28,6 +26,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for the worker, which is started from here
     monkeypatch.setattr(registry, "_BACKENDS", dict(registry._BACKENDS))
     register()
-    monkeypatch.setattr(run, "open_engine", partial(open_engine, command=WORKER))
+    monkeypatch.setattr(supervisor, "WORKER_COMMAND", WORKER)
     monkeypatch.chdir(tmp_path)
     return Here(tmp_path, home, capsys)

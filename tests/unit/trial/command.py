@@ -3,13 +3,12 @@
 import sys
 from functools import partial
 
-from bridge.command import run
-from bridge.jobs.local import open_engine
+from bridge.jobs import supervisor
 from tests.unit.trial.backends import register
 from tests.unit.trial.bridge import WORKER
 
 register()
-run.open_engine = partial(open_engine, command=WORKER)
+supervisor.WORKER_COMMAND = WORKER
 if "serve" in sys.argv:
     from bridge.server import daemon
 
