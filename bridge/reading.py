@@ -14,21 +14,74 @@ from numpy.typing import NDArray
 Rgb = NDArray[np.uint8]
 Quad = NDArray[np.float32]
 
-LOOK_SIDES = (1152, 448)  # one look for type of all usual sizes, one from afar for titles that fill the picture
-LEAST_SIDE = 16  # below this on the short side of a look there is nothing to read
-THREADS = (
-    2  # fixed, not the machine's: other sums' order may round otherwise, and the same picture gives the same bytes
-)
-SURE_BOX = 0.5  # a box that the detector is less sure of must read better
+LOOK_SIDES = (1152, 448)
+"""Pixels of a look's longer side: one for type of all usual sizes, one from afar for titles that fill the picture."""
+MOST_ENLARGED = 2.0
+"""How much larger than it is a picture is looked at, at most."""
+LEAST_SIDE = 16
+"""Pixels; below this on the short side of a look there is nothing to read."""
+FRAME = 16
+"""Pixels around a look: type that touches the picture's edge is found only with some room around it."""
+MODEL_STEP = 32
+"""The detector's sides are multiples of this."""
+UNBOUNDED = 100_000
+"""For the library's own limit on sides: sizes are chosen here."""
+THREADS = 2
+"""Fixed, whatever the computer has: sums in another order may round otherwise, and the same picture gives the same
+bytes."""
+SURE_BOX = 0.5
+"""A box that the detector is less sure of must read better."""
 DOUBTFUL_BOX = 0.3
-READ_HEIGHT = 48  # what the recogniser's input is scaled to
-LEAST_SCORE = 0.75
-LEAST_DOUBTFUL_SCORE = 0.9
+"""One that it is less sure of than this is none."""
+READ_HEIGHT = 48
+"""Pixels; what the recogniser's input is scaled to."""
+SHRINK_FIRST = 0.6
+"""A line that is made smaller than this is reduced before it is warped: warping alone would skip pixels."""
 MOST_BOXES = 120
-LOOKALIKES = set(
-    "oO0QcCuUvVxXlI1iJL|/\\-–—_.,:;'\"`·•°*~^()[]<>=+一二三口日丨丶〇"
-)  # what a round, a bar or a speck reads as
+"""That are read."""
+LOOKALIKES = set("oO0QcCuUvVxXlI1iJL|/\\-–—_.,:;'\"`·•°*~^()[]<>=+一二三口日丨丶〇")
+"""What a round, a bar or a speck reads as."""
 SYMBOLS = set("&%€$£¥@#!?§")
+"""Signs that are text by themselves."""
+
+
+@dataclass(frozen=True)
+class ReadParams:
+    """What is believed to be text, and which pieces make one line. Lengths in heights of the line unless in pixels."""
+
+    upright: float = 1.4
+    """A box that is lower than so many times its width is read upright …"""
+    turned: float = 2.0
+    """… one that is higher than this only turned by a quarter, and one between them in both ways."""
+    least_score: float = 0.75
+    """How well text in a sure box must read …"""
+    doubtful_score: float = 0.9
+    """… in a doubtful one, or upside down …"""
+    short_score: float = 0.9
+    """… where it has no more letters than the next number …"""
+    short: int = 2
+    """… which is this …"""
+    lone_score: float = 0.95
+    """… and where it is a single sign on its own."""
+    upside_down: int = 5
+    """Letters that a line read upside down must have."""
+    least_side: int = 6
+    """Pixels; lower or narrower boxes hold no text."""
+    doubled: float = 0.4
+    """Of the smaller box: boxes that share as much show the same line."""
+    size_ratio: float = 1.35
+    """Pieces of one line differ in height by no more than this …"""
+    angle: float = 6.0
+    """… in direction by no more than so many degrees …"""
+    gap: float = 0.9
+    """… with a smaller gap between them than this …"""
+    lap: float = 0.8
+    """… overlapping by less than this …"""
+    shift: float = 0.25
+    """… and with their baselines apart by less than this."""
+
+
+PARAMS = ReadParams()
 
 
 @dataclass(frozen=True)
@@ -67,11 +120,11 @@ def _engine() -> Any:
     return rapidocr.RapidOCR(
         params={
             "Global.log_level": "critical",
-            "Global.max_side_len": 100_000,  # sizes are chosen here
+            "Global.max_side_len": UNBOUNDED,
             "Global.min_side_len": 1,
             "Global.use_vertical_padding": False,
             "Global.text_score": 0.0,
-            "Det.limit_side_len": 32,
+            "Det.limit_side_len": MODEL_STEP,
             # given by path, so that rapidocr never checks them against a list and fetches others
             "Det.model_path": str(models / "PP-OCRv6_det_small.onnx"),
             "Rec.model_path": str(models / "PP-OCRv6_rec_small.onnx"),
@@ -81,10 +134,10 @@ def _engine() -> Any:
     )
 
 
-def read_lines(rgb: Rgb, checkpoint: Callable[[], None] = lambda: None) -> list[ReadLine]:
+def read_lines(rgb: Rgb, checkpoint: Callable[[], None] = lambda: None, params: ReadParams = PARAMS) -> list[ReadLine]:
     """The lines of text in `rgb` (H, W, 3) uint8, from top to bottom; what only might be text is left out.
 
-    Boxes come from the detector (DB: Liao and others, 2020) at a bounded size, so time and answer do not hang on the
+    Boxes come from the detector (DB: Liao and others, 2020) at a bounded size, so time and result do not depend on the
     picture's resolution; words come from the recogniser on each box. `checkpoint` is called between steps, may raise.
     """
     boxes: list[tuple[Quad, float]] = []
@@ -94,13 +147,12 @@ def read_lines(rgb: Rgb, checkpoint: Callable[[], None] = lambda: None) -> list[
     lines: list[ReadLine] = []
     for quad, sureness in sorted(boxes, key=lambda box: -box[1])[:MOST_BOXES]:
         checkpoint()
-        line = _read(rgb, quad)
-        if _is_text(line, sureness):
+        line = _read(rgb, quad, params)
+        if _is_text(line, sureness, params):
             lines.append(line)
-    lines = _join_fragments(_without_doubles(lines))
-    return sorted(
-        (line for line in lines if not _is_lone_lookalike(line)), key=lambda line: float(line.quad[:, 1].min())
-    )
+    lines = _join_fragments(_without_doubles(lines, params.doubled), params)
+    lines = [line for line in lines if not _is_lone_lookalike(line, params.lone_score)]
+    return sorted(lines, key=lambda line: float(line.quad[:, 1].min()))
 
 
 def score_reading(image: Rgb, text: str) -> float:
@@ -116,9 +168,8 @@ def straighten(image: NDArray[Any], quad: Quad, height: int | None = None) -> ND
     h = max(1, round(float(high))) if height is None else height
     w = max(1, round(float(wide / max(high, 1e-3) * h)))
     to = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
-    # a line of far more pixels than are asked for is first made smaller: warping alone would skip pixels
     shrink = h / max(float(high), 1e-3)
-    if shrink < 0.6:
+    if shrink < SHRINK_FIRST:
         low, top = np.floor(quad.min(0)).clip(0).astype(int), np.ceil(quad.max(0)).astype(int)
         part = image[low[1] : top[1] + 1, low[0] : top[0] + 1]
         small = cv2.resize(part, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
@@ -130,33 +181,38 @@ def straighten(image: NDArray[Any], quad: Quad, height: int | None = None) -> ND
 def _boxes(rgb: Rgb, side: int) -> list[tuple[Quad, float]]:
     """Boxes of what may be text and how sure the detector is, in `rgb` scaled to `side` (at most doubled)."""
     height, width = rgb.shape[:2]
-    scale = min(2.0, side / max(height, width))
+    scale = min(MOST_ENLARGED, side / max(height, width))
     w, h = round(width * scale), round(height * scale)
     if min(w, h) < LEAST_SIDE:
         return []
     small = cv2.resize(rgb, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    edge = 16  # type that touches the picture's edge is found only with some room around it
-    small = cv2.copyMakeBorder(small, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
+    small = cv2.copyMakeBorder(small, FRAME, FRAME, FRAME, FRAME, cv2.BORDER_REPLICATE)
     found = _engine()(small[..., ::-1], use_det=True, use_cls=False, use_rec=False, box_thresh=DOUBTFUL_BOX)
     if found.boxes is None:
         return []
     scales = np.array([w / width, h / height])
-    boxes = ((np.asarray(box) - edge) / scales for box in found.boxes)
+    boxes = ((np.asarray(box) - FRAME) / scales for box in found.boxes)
     return [(np.asarray(box, np.float32), float(score)) for box, score in zip(boxes, found.scores, strict=True)]
 
 
-def _read(rgb: Rgb, quad: Quad) -> ReadLine:
+def _read(rgb: Rgb, quad: Quad, params: ReadParams) -> ReadLine:
     """What the box says, upright or turned by a quarter or a half, whichever reads best; quad turned with it."""
     best = ReadLine("", 0.0, quad)
     high = np.linalg.norm(quad[3] - quad[0])
     wide = np.linalg.norm(quad[1] - quad[0])
-    turns = (0,) if high < 1.4 * wide else (0, 1, 3) if high < 2 * wide else (1, 3)
-    for turn in (*turns, 2):
-        if turn == 2 and (best.score >= LEAST_SCORE or high > wide):
+    upright, quarter, half, back = range(4)
+    if high < params.upright * wide:
+        turns = (upright,)
+    elif high < params.turned * wide:
+        turns = (upright, quarter, back)
+    else:
+        turns = (quarter, back)
+    for turn in (*turns, half):
+        if turn == half and (best.score >= params.least_score or high > wide):
             continue  # upside down is rare: tried only where nothing else could be read
         turned = np.roll(quad, -turn, axis=0)
         text, score = _recognise(straighten(rgb, turned, READ_HEIGHT))
-        if turn == 2 and (score < LEAST_DOUBTFUL_SCORE or len(_letters(text)) < 5):
+        if turn == half and (score < params.doubtful_score or len(_letters(text)) < params.upside_down):
             continue
         if text.strip() and score > best.score:
             best = ReadLine(text.strip(), score, turned)
@@ -185,14 +241,14 @@ def _likeness(a: str, b: str) -> float:
     return 1 - row[-1] / max(len(a), len(b))
 
 
-def _is_text(line: ReadLine, sureness: float) -> bool:
+def _is_text(line: ReadLine, sureness: float, params: ReadParams) -> bool:
     """Whether a reading is to be believed: the shorter it is, and the less sure the box, the better it must read."""
     letters = _letters(line.text)
-    if not letters or min(line.height, line.width) < 6:
+    if not letters or min(line.height, line.width) < params.least_side:
         return False
-    least = LEAST_SCORE if sureness >= SURE_BOX else LEAST_DOUBTFUL_SCORE
-    if len(letters) <= 2:
-        least = max(least, 0.9)
+    least = params.least_score if sureness >= SURE_BOX else params.doubtful_score
+    if len(letters) <= params.short:
+        least = max(least, params.short_score)
     if not any(c.isalnum() or c in SYMBOLS for c in letters):
         return False
     if len(letters) > 1 and len({c for c in letters if c.isalnum()}) == 1 and set(letters) <= LOOKALIKES:
@@ -200,12 +256,12 @@ def _is_text(line: ReadLine, sureness: float) -> bool:
     return line.score >= least
 
 
-def _is_lone_lookalike(line: ReadLine) -> bool:
-    """A single sign, on its own, that as well may be a ring, a bar or a leaf."""
+def _is_lone_lookalike(line: ReadLine, least_score: float) -> bool:
+    """Whether the line is a single sign, on its own, that as well may be a ring, a bar or a leaf."""
     if len(_letters(line.text)) > 1:
         return False
     sign = line.text.strip()
-    return sign in LOOKALIKES or line.score < 0.95 or not (sign.isascii() or sign in SYMBOLS)
+    return sign in LOOKALIKES or line.score < least_score or not (sign.isascii() or sign in SYMBOLS)
 
 
 def _outline(quad: Quad) -> NDArray[np.float32]:
@@ -217,25 +273,25 @@ def _shared(a: Quad, b: Quad) -> float:
     return float(cv2.intersectConvexConvex(_outline(a), _outline(b))[0])
 
 
-def _without_doubles(lines: list[ReadLine]) -> list[ReadLine]:
-    """Where looks from near and afar found the same line, the one that says more, and says it surely."""
+def _without_doubles(lines: list[ReadLine], doubled: float) -> list[ReadLine]:
+    """Where looks from near and afar found the same line, the reading that is longer and surer."""
     kept: list[ReadLine] = []
     for line in sorted(lines, key=lambda line: -line.score * len(_letters(line.text))):
         area = line.width * line.height
-        if all(_shared(line.quad, k.quad) < 0.4 * min(area, k.width * k.height) for k in kept):
+        if all(_shared(line.quad, k.quad) < doubled * min(area, k.width * k.height) for k in kept):
             kept.append(line)
     return kept
 
 
-def _join_fragments(lines: list[ReadLine]) -> list[ReadLine]:
-    """Pieces of one line (words far apart, spaced-out titles) put together, left to right."""
+def _join_fragments(lines: list[ReadLine], params: ReadParams) -> list[ReadLine]:
+    """Pieces of one line (words far apart, spaced-out titles) joined, left to right."""
     lines = sorted(lines, key=lambda line: float(line.quad[:, 0].min()))
     joined = True
     while joined:
         joined = False
         for i, a in enumerate(lines):
             for b in lines[i + 1 :]:
-                pair = (a, b) if _runs_on(a, b) else (b, a) if _runs_on(b, a) else None
+                pair = (a, b) if _runs_on(a, b, params) else (b, a) if _runs_on(b, a, params) else None
                 if pair:
                     lines = [line for line in lines if line is not a and line is not b]
                     lines.append(_joined(*pair))
@@ -246,17 +302,18 @@ def _join_fragments(lines: list[ReadLine]) -> list[ReadLine]:
     return lines
 
 
-def _runs_on(a: ReadLine, b: ReadLine, *, widest_gap: float = 0.9) -> bool:
-    """Whether b goes on where a ends: same height, direction and baseline, a gap of at most `widest_gap` heights."""
+def _runs_on(a: ReadLine, b: ReadLine, params: ReadParams) -> bool:
+    """Whether b goes on where a ends: same height, direction and baseline, and hardly a gap."""
     h = min(a.height, b.height)
-    if max(a.height, b.height) > 1.35 * h or abs((a.angle - b.angle + 180) % 360 - 180) > 6:
+    turn = (a.angle - b.angle + 180) % 360 - 180
+    if max(a.height, b.height) > params.size_ratio * h or abs(turn) > params.angle:
         return False
     along = a.quad[1] - a.quad[0]
     along = along / max(float(np.linalg.norm(along)), 1e-3)
     up = np.array([-along[1], along[0]], np.float32)
     gap = float((b.quad[0] + b.quad[3] - a.quad[1] - a.quad[2]) @ along) / 2
     shift = float((b.quad.mean(0) - a.quad.mean(0)) @ up)
-    return -0.8 * h < gap < widest_gap * h and abs(shift) < 0.25 * h
+    return -params.lap * h < gap < params.gap * h and abs(shift) < params.shift * h
 
 
 def _joined(a: ReadLine, b: ReadLine) -> ReadLine:

@@ -17,6 +17,8 @@ from bridge.finish.encoding import Encoding
 from bridge.picture import Pixels
 
 I32 = NDArray[np.int32]
+DEEP = 65535
+"""Full opacity in 16 bits."""
 
 
 def blend(form: Encoding, backdrop: Pixels, colour: Pixels, alpha: Pixels) -> Pixels:
@@ -49,14 +51,14 @@ def _folded(form: Encoding, backdrop: Pixels, colour: Pixels, alpha: Pixels) -> 
 def _truncated(form: Encoding, backdrop: Pixels, colour: Pixels, alpha: Pixels) -> Pixels:
     # float64 holds the products whole, and no quotient comes nearer to a whole number than 1/65535.
     below = backdrop.astype(np.float64)
-    return (np.trunc((colour - below) * alpha / 65535) + below).astype(np.uint16)
+    return (np.trunc((colour - below) * alpha / DEEP) + below).astype(np.uint16)
 
 
 def _fused(form: Encoding, backdrop: Pixels, colour: Pixels, alpha: Pixels) -> Pixels:
     below = backdrop.astype(np.float32)
     share = alpha.astype(np.float32)
     if form.integer:
-        share *= np.float32(1) / np.float32(65535)
+        share *= np.float32(1) / np.float32(DEEP)
     # A product of two float32 is whole in float64, so the sum's rounding to float32 is the only one.
     exact = (colour.astype(np.float32) - below).astype(np.float64) * share + below
     single = exact.astype(np.float32)

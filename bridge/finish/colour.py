@@ -1,5 +1,7 @@
 """Colours that a model invented, from sRGB into the document's own colour space."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from bridge.finish.images import Floats, floats
 from bridge.picture import Model, Picture
 
 U8 = NDArray[np.uint8]
+_numpy: Any = np  # its stubs do not type interp for float32
 
 _LCMS_NAMES: dict[Model, str] = {
     "RGBA": "rgb",
@@ -20,7 +23,10 @@ _LCMS_NAMES: dict[Model, str] = {
 }
 PERCEPTUAL = 0
 """The rendering intent of Krita's own conversions: with it the same sRGB colours give Krita's numbers."""
+DEEP = 65535
+"""The greatest number of 16 bits."""
 RAMP = 256
+"""Greys by which the steepness is read."""
 
 
 class ToDocument:
@@ -68,7 +74,7 @@ class ToDocument:
                 code="profile",
             ) from problem
         unit = np.asarray(converted).reshape(*colours.shape[:2], self.form.channels).astype(np.float32)
-        return unit * np.float32(1 / 65535)
+        return unit * np.float32(1 / DEEP)
 
     def steepness(self, colours: Floats) -> Floats | float:
         """How much a step of grey in sRGB changes the document's numbers there: 1 where they are sRGB.
@@ -80,8 +86,8 @@ class ToDocument:
             return 1.0
         ramp = np.repeat(np.arange(RAMP, dtype=np.uint8)[None, :, None], 3, 2)
         greys = self(ramp)[0]
-        slope = floats(np.sqrt((np.square(np.gradient(greys, axis=0))).sum(1) / 3)) * (RAMP - 1)
+        slope = floats(np.sqrt((np.gradient(greys, axis=0) ** 2).sum(1) / ramp.shape[2])) * (RAMP - 1)
         light = greys @ (np.ptp(greys, axis=0) * np.sign(greys[-1] - greys[0]))
         order = np.argsort(light, kind="stable")
         here = colours @ (np.ptp(greys, axis=0) * np.sign(greys[-1] - greys[0]))
-        return floats(np.interp(here, light[order], slope[order]))
+        return floats(_numpy.interp(here, light[order], slope[order]))

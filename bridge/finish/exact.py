@@ -21,7 +21,9 @@ from bridge.picture import Picture, Pixels, Stack
 Where = tuple[slice, slice, slice]  # rows in the tile, columns of the canvas, rows of the layer
 Parts = list[tuple[Pixels, Where]]
 BELOW = 0.25
-ROUNDS = 3  # of giving the residual back: clamping leaves little after the second
+"""How much of a residual layers below the uppermost one take, against 1 for that one."""
+ROUNDS = 3
+"""Of giving the residual back: clamping leaves little after the second."""
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,18 @@ from bridge.finish.matte import RADIUS, Edges, find_edges, snapped
 from bridge.picture import Layer, Picture, Pixels, Stack
 
 U8 = NDArray[np.uint8]
-OPAQUE = 250  # models write 251–254 where they mean opaque
+OPAQUE = 250
+"""Alpha of 255 from which a draft's pixel is opaque: models write 251–254 where they mean it."""
 CLEAR = 5
+"""Alpha of 255 up to which it is clear."""
 FAINT = (3.0, 9.0)
 """Between these values of alpha, of 255, a draft's noise fades out."""
-MARGIN = 4 * RADIUS  # working pixels around what a draft shows
-HALO = 2  # working pixels that enlarging looks at beyond a layer's window
+MARGIN = 4 * RADIUS
+"""Working pixels around what a draft shows."""
+HALO = 2
+"""Working pixels that enlarging looks at beyond a layer's window."""
+BAND = 64
+"""Rows that are converted at a time."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,8 @@ def _converted(layer: Layer, convert: ToDocument) -> Layer:
         return replace(layer, pixels=pixels)
     height, width = alpha.shape
     pixels = np.empty((height, width, form.channels + 1), form.dtype)
-    for top in range(0, height, 64):
-        rows = slice(top, top + 64)
+    for top in range(0, height, BAND):
+        rows = slice(top, top + BAND)
         unit = np.dstack([convert(drafted[rows, :, :3]), alpha[rows].astype(np.float32) * np.float32(1 / 255)])
         pixels[rows] = form.from_unit(unit)
     return replace(layer, pixels=pixels)

@@ -1,7 +1,7 @@
-"""Operations on images of any number of channels, at memory speed.
+"""Fast operations on images of any number of channels.
 
-OpenCV drops the axis of a single channel, and numpy is slow where the last axis is short and one operand lacks it: here
-shapes stay as they are, (h, w) or (h, w, C), and every operand is spelt out.
+OpenCV drops the axis of a single channel, and numpy is slow where the last axis is short and one operand lacks it. Here
+shapes stay as they are, (h, w) or (h, w, C), and no operand is broadcast over the last axis.
 """
 
 from typing import Any
@@ -35,6 +35,11 @@ def joined(colour: Pixels, alpha: Pixels) -> Pixels:
 def split(pixels: Pixels) -> list[Pixels]:
     """(h, w, n) as n planes (h, w)."""
     return [plane.reshape(pixels.shape[:2]) for plane in cv2.split(pixels)]
+
+
+def square(radius: int) -> NDArray[np.uint8]:
+    """A square structuring element that reaches `radius` pixels to each side."""
+    return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
 
 
 def mean_of_channels(values: Floats) -> Floats:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from bridge.finish.grid import Plate
-from bridge.finish.images import Floats, blurred, each, fitted, floats, half, joined, smoothstep, towards
+from bridge.finish.images import Floats, blurred, each, fitted, floats, half, joined, smoothstep, square, towards
 from bridge.pyramid import Level, pull, push, with_prior
 
 FAINT = (0.02, 0.12)
@@ -16,6 +16,9 @@ SURE = 0.97
 MOST = 0.2
 """The largest drift that is believed, in parts of the range: what is more is another thing, or a light above 1."""
 ROUNDS = 2
+"""How often all layers' drifts are read; each time what the others explained is taken off first."""
+FAR_WEIGHT = 0.02
+"""What colours two blurs away count against those one blur away, where a layer is faint."""
 SMALLEST = 4
 """Pixels on the longer side at the top of the pyramid."""
 LOOSE = 0.05
@@ -28,8 +31,12 @@ MIXED_FINEST = 4
 """Drift read from mixed pixels is averaged over at least two to the power of this pixels a side."""
 ALONE_FINEST = 1
 """The same for pixels in which the layer is seen alone."""
+ALONE_AROUND = 2
+"""Working pixels around a pixel in which a layer must be seen alone, too, for its drift to be read there."""
 NEAR = 0.03
-"""Alpha from which something of a layer is there."""
+"""Alpha from which something of a layer is there …"""
+NEAR_AROUND = 1
+"""… and pixels of half the resolution around it that count, too."""
 HINT = 2e-4
 """Weight of mixed pixels against those where the layer is seen alone: they count where there are no others."""
 
@@ -43,7 +50,7 @@ def clean_colours(plate: Plate, radius: int) -> Plate:
     weight = alpha * alpha
     near = blurred(joined(colour * each(weight, count), weight), radius + 1)
     far = blurred(near, radius + 1)
-    near += far * each(floats(0.02 / (far[..., -1] + 1e-6)), count + 1)
+    near += far * each(floats(FAR_WEIGHT / (far[..., -1] + 1e-6)), count + 1)
     near *= each(floats(1 / (near[..., -1] + 1e-6)), count + 1)
     cleaned = fitted(np.ascontiguousarray(near[..., :-1]), plate.colour.shape)
     return plate.coloured(towards(cleaned, plate.colour, smoothstep(plate.alpha, *FAINT)))
@@ -89,9 +96,9 @@ class _Half:
         count = self.colour.shape[2]
         self.shares = each(self.share, count)
         free = np.divide(self.share, alpha, out=np.ones_like(alpha), where=alpha > 1e-3)
-        inside = floats(cv2.erode(share, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE))
+        inside = floats(cv2.erode(share, square(ALONE_AROUND), borderType=cv2.BORDER_REPLICATE))
         alone = (half(inside) > SURE).astype(np.float32)
-        near = cv2.dilate(alpha, np.ones((3, 3), np.uint8)) > NEAR
+        near = cv2.dilate(alpha, square(NEAR_AROUND)) > NEAR
         self.mixed = each(free * near, count)
         self.alone = each(free * alone, count)
         self.known = self.share * alone + HINT

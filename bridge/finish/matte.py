@@ -1,7 +1,7 @@
 """Edges at the picture's full resolution.
 
 A draft says to within a few of its own pixels where a layer ends, and what colours lie on either side. The picture
-says the rest: in the band of doubt each pixel I is a mixture α F + (1 − α) B of the layer's colour F and what is below
+says the rest: in the unknown band each pixel I is a mixture α F + (1 − α) B of the layer's colour F and what is below
 it, so α is where I projects onto the line from B to F. The draft's alpha and that projection are averaged by how far
 each can be trusted: the draft where it changes slowly (soft shadows), the projection where F and B differ by more than
 the drafts' noise and texture (hair, type, hard edges).
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bridge.finish.encoding import Encoding
 from bridge.finish.flatten import Rows
 from bridge.finish.grid import Plate
-from bridge.finish.images import Floats, blurred, enlarged, floats, mean_of_channels, smoothstep
+from bridge.finish.images import Floats, blurred, enlarged, floats, mean_of_channels, smoothstep, square
 from bridge.picture import Pixels, Stack
 
 U8 = NDArray[np.uint8]
@@ -27,19 +27,25 @@ NOISE = 3 / 255
 DOUBT = 0.01
 """Of the draft's alpha where it does not change: standard deviation."""
 TEXTURE = 4.0
-"""How much more texture around an edge counts than noise: the draft has it at the wrong place."""
+"""By how much more texture around an edge counts than noise: the draft has it at the wrong place."""
 STRETCH = 3.0
 """How far beyond the draft's local range alpha may go, in parts of it: a thin line never reaches 1 in a draft."""
 FREE = (0.85, 0.99)
 """Of what the layers above let through: where less of the pixel is seen it speaks of them, not of this one."""
 GRAIN = 0.12
 """How much of the projection's deviation is taken for the texture of what lies on either side, and not for alpha."""
-CLEAR, OPAQUE = 5, 250  # of 255
-LEAST_TRUST = 8  # of 255
+CLEAR, OPAQUE = 5, 250
+"""Alpha of 255 up to which a draft is clear, and from which it is opaque."""
+FLAT = 2
+"""Where a draft's alpha, of 255, changes by no more than this around a pixel there is no edge."""
+LEAST_TRUST = 8
+"""Trust of 255 below which the draft's alpha stays."""
 DEVIATIONS = 510
+"""What a standard deviation of 1 is in the guide's bytes."""
 STRAY = 3.0
 """How much it counts that a pixel's colour lies beside the line from B to F: then it is no mixture of the two."""
 SNAP = (0.01, 0.03)
+"""Alpha below the first is clear, above the second as it was; and so at the other end."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +66,14 @@ class Edges:
 
 
 def find_edges(plate: Plate, below: Floats, form: Encoding, steepness: Floats | float, step: int) -> Edges | None:
-    """The band of doubt around `plate`, or None where there is none.
+    """The unknown band around `plate`, or None where there is none.
 
     below: (h, w, C) over the plate's window, unit range; steepness: see ToDocument.
     """
     alpha8 = np.rint(plate.alpha * 255).astype(np.uint8)
-    square = np.ones((2 * RADIUS + 1,) * 2, np.uint8)
-    low = cv2.erode(alpha8, square, borderType=cv2.BORDER_REPLICATE)
-    high = cv2.dilate(alpha8, square, borderType=cv2.BORDER_REPLICATE)
+    around = square(RADIUS)
+    low = cv2.erode(alpha8, around, borderType=cv2.BORDER_REPLICATE)
+    high = cv2.dilate(alpha8, around, borderType=cv2.BORDER_REPLICATE)
     span = cv2.subtract(high, low)
     if not span.any():
         return None
@@ -79,7 +85,7 @@ def find_edges(plate: Plate, below: Floats, form: Encoding, steepness: Floats | 
     noise = np.square(np.float32(NOISE) * steepness)
     trust = doubt * contrast / (doubt * contrast + noise + np.float32(TEXTURE) * unsure)
     trust8 = np.rint(trust * 255).astype(np.uint8)
-    trust8[span <= 2] = 0
+    trust8[span <= FLAT] = 0
     reach = span.astype(np.float32) * STRETCH
     least = (low - reach).clip(0, 255).astype(np.uint8)
     most = (high + reach).clip(0, 255).astype(np.uint8)

@@ -20,9 +20,32 @@ HUES = (
     (340, "pink"),
 )
 """Upper bounds in degrees of HSV hue; what is beyond the last is red again."""
-SAMPLES = 16384  # pixels looked at, about: a name needs no more
+SAMPLES = 16384
+"""Pixels looked at, about: a name needs no more."""
 LONGEST = 60
-SEEN = 32  # of 255: below it is noise
+"""Characters of a name."""
+SEEN = 32
+"""Alpha of 255; below it is noise."""
+SOLID = 127
+"""Alpha of 255 above which a pixel's colour counts."""
+PLACES = (
+    ("upper left", "top", "upper right"),
+    ("left", "centre", "right"),
+    ("lower left", "bottom", "lower right"),
+)
+"""The canvas in ninths, row by row."""
+BLACK = 0.2
+"""Below this value (of HSV, 0–1) a colour is black."""
+GREY = 0.15
+"""Below this saturation it is grey …"""
+WHITE = 0.88
+"""… or white, above this value."""
+BROWN = 0.65
+"""Below this value red and orange are brown, and yellow is olive."""
+BEIGE = 0.35
+"""Below this saturation orange and yellow are beige."""
+PINK = 0.45
+"""Below this saturation red is pink."""
 
 
 def name_layers(stack: Stack) -> Stack:
@@ -67,20 +90,15 @@ def place(layer: Layer, width: int, height: int) -> str:
     total = moments["m00"] or 1.0
     x = (layer.left + moments["m10"] / total) / width
     y = (layer.top + moments["m01"] / total) / height
-    column = min(int(x * 3), 2)
-    row = min(int(y * 3), 2)
-    return (
-        ("upper left", "top", "upper right"),
-        ("left", "centre", "right"),
-        ("lower left", "bottom", "lower right"),
-    )[row][column]
+    count = len(PLACES)
+    return PLACES[min(int(y * count), count - 1)][min(int(x * count), count - 1)]
 
 
 def main_colour(pixels: U8) -> str:
     """The commonest colour name among the opaque pixels of (h, w, 4) uint8 RGBA."""
     step = max(1, int((pixels.shape[0] * pixels.shape[1] / SAMPLES) ** 0.5))
     sample = pixels[::step, ::step].reshape(-1, 4)
-    opaque = sample[sample[:, 3] > 127]
+    opaque = sample[sample[:, 3] > SOLID]
     if len(opaque) == 0:  # thin or faint all over: every pixel counts
         sample = pixels.reshape(-1, 4)
         opaque = sample[sample[:, 3] >= max(1, int(sample[:, 3].max()))]
@@ -93,13 +111,13 @@ def main_colour(pixels: U8) -> str:
 
 def _colour_name(hue: float, saturation: float, value: float) -> str:
     """hue 0–360, saturation and value 0–1."""
-    if value < 0.2:
+    if value < BLACK:
         return "black"
-    if saturation < 0.15:
-        return "white" if value > 0.88 else "grey"
+    if saturation < GREY:
+        return "white" if value > WHITE else "grey"
     name = next((name for bound, name in HUES if hue < bound), "red")
-    if name in ("red", "orange", "yellow") and value < 0.65:
+    if name in ("red", "orange", "yellow") and value < BROWN:
         return "brown" if name != "yellow" else "olive"
-    if name in ("orange", "yellow") and saturation < 0.35:
+    if name in ("orange", "yellow") and saturation < BEIGE:
         return "beige"
-    return "pink" if name == "red" and saturation < 0.45 else name
+    return "pink" if name == "red" and saturation < PINK else name

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bridge.errors import UselessDraft
 from bridge.finish.flatten import in_threads
-from bridge.finish.images import Floats
+from bridge.finish.images import Floats, square
 from bridge.finish.order import ALIKE, find_order
 from bridge.finish.small import ENOUGH, SOLID, WHOLE, SmallDraft
 from bridge.finish.specks import is_blank, without_specks
@@ -162,8 +162,7 @@ def _can_spare(small: SmallDraft, frames: set[int]) -> bool:
 
 def _stands_out(small: SmallDraft, shown: NDArray[np.bool_]) -> bool:
     """Whether what is shown there looks unlike its surroundings, so that no honest background could show it too."""
-    size = 2 * SURROUNDINGS + 1
-    ring = cv2.dilate(shown.astype(np.uint8), np.ones((size, size), np.uint8)).astype(bool) & ~shown
+    ring = (cv2.dilate(shown.astype(np.uint8), square(SURROUNDINGS)) > 0) & ~shown
     if not ring.any():
         return True
     inside, around = small.picture[shown], small.picture[ring]

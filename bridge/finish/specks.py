@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.finish.images import square
 from bridge.picture import Layer, Stack
 
 SEEN = 32
@@ -41,15 +42,11 @@ def without_specks(layer: Layer) -> Layer:
         return layer
     marks: NDArray[np.intp] = np.asarray(labels, np.intp)
     is_large: NDArray[np.bool_] = np.append(False, sizes > SPECK)
-    near = _grown(is_large[marks], SPECK_REACH)
+    near = cv2.dilate(is_large[marks].astype(np.uint8), square(SPECK_REACH)) > 0
     specks = there.astype(bool) & ~is_large[marks] & ~near
     if not specks.any():
         return layer
+    around = cv2.dilate(specks.astype(np.uint8), square(1)) > 0
     pixels = layer.pixels.copy()
-    pixels[_grown(specks, 1) & ~near, 3] = 0
+    pixels[around & ~near, 3] = 0
     return replace(layer, pixels=pixels)
-
-
-def _grown(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """`mask` (h, w) dilated by a square that reaches `radius` pixels to each side."""
-    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)) > 0

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from bridge.picture import Layer, Stack
 
 SEEN = 32
+"""Alpha of 255; below it is noise."""
+MOST_LINES = 254
+"""Lines of text that are told apart."""
 MOSTLY = 0.7
 """Of what a layer shows, this share must lie in lines of text for it to be lettering: a bottle has a label, too."""
 
@@ -31,7 +34,7 @@ def label_text(stack: Stack, lines: Sequence[Line]) -> Stack:
     if not lines:
         return stack
     places = np.zeros((stack.height, stack.width), np.uint8)
-    for number, line in enumerate(lines[:254], 1):
+    for number, line in enumerate(lines[:MOST_LINES], 1):
         corners = (line.corners * (stack.width, stack.height)).round().astype(np.int32)
         cv2.fillConvexPoly(places, corners, number)
     shown = [_shown(layer, places) for layer in stack.layers]
@@ -39,7 +42,7 @@ def label_text(stack: Stack, lines: Sequence[Line]) -> Stack:
     if not lettering:
         return stack
     words: dict[int, list[str]] = {k: [] for k in lettering}
-    for number, line in enumerate(lines[:254], 1):
+    for number, line in enumerate(lines[:MOST_LINES], 1):
         owner = max(lettering, key=lambda k: shown[k][number])
         if shown[owner][number] > 0:
             words[owner].append(line.text)
@@ -51,7 +54,7 @@ def _shown(layer: Layer, places: NDArray[np.uint8]) -> NDArray[Any]:
     left, top, width, height = layer.rect
     alpha = layer.pixels[..., 3]
     weights = np.where(alpha > SEEN, alpha, 0).ravel()
-    return np.bincount(places[top : top + height, left : left + width].ravel(), weights, minlength=255)
+    return np.bincount(places[top : top + height, left : left + width].ravel(), weights, minlength=MOST_LINES + 1)
 
 
 def _is_lettering(shown: NDArray[Any]) -> bool:
