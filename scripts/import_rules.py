@@ -13,7 +13,7 @@ PLUGIN_FILES = sorted(path for path in (ROOT / "plugin").rglob("*.py") if "vendo
 
 EVERYONE = {"errors", "files.disk"}
 """Leaves that every part may import."""
-SEAM = {"backends.base", "backends.choice", "backends.preferences", "backends.registry"}
+SEAM = {"backends.base", "backends.choice", "backends.placement", "backends.preferences", "backends.registry"}
 """What of the backends is known outside them: none of it belongs to one backend."""
 
 # part of bridge → the parts of bridge that it may import, besides itself and those that everyone may

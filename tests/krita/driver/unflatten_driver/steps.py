@@ -197,13 +197,22 @@ def living(kind):
 
 
 def undo_when_the_group_arrives(name):
-    """Press undo within the first ticks of the group's life, while its layers are still being filled."""
+    """Press undo within the first ticks of the group's life, while its layers are still being filled.
+
+    Krita takes an undo that comes while it recomputes the picture for that work's, and the group stays: as an artist
+    would, press again after a second.
+    """
     timer = QTimer()
+    pressed = False
 
     def look():
+        nonlocal pressed
         if len(_documents[name].rootNode().childNodes()) > 1:
-            timer.stop()
             Krita.instance().action("edit_undo").trigger()
+            pressed = True
+            timer.setInterval(1000)
+        elif pressed:
+            timer.stop()
 
     timer.timeout.connect(look)
     timer.start(1)
