@@ -57,7 +57,7 @@ class Report:
     finish_seconds: float
     layers: int
     cost: float = 0.0
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list[str])
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)

@@ -34,7 +34,7 @@ view of itself, RGBA, in `view_chunks` frames after its pixels, and after that i
 
 import json
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 VERSION = 1
 PATH = "/v1/session"
@@ -84,10 +84,11 @@ def encode(kind: str, /, **fields: Any) -> str:
 def decode(text: str, known: dict[str, list[str]]) -> dict[str, Any]:
     """The message in a text frame; `known` is CLIENT_MESSAGES or SERVER_MESSAGES. Raises ProtocolError."""
     try:
-        message = json.loads(text)
+        loaded = json.loads(text)
     except ValueError:
         raise ProtocolError("A message that is not JSON arrived.") from None
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+    message = cast("dict[str, Any]", loaded)
+    if not isinstance(loaded, dict) or not isinstance(message.get("type"), str):
         raise ProtocolError("A message without a type arrived.")
     kind = message["type"]
     if kind not in known:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -112,4 +112,4 @@ def _checked(backend: AnyBackend, decided: Mapping[str, Any], own: Mapping[str, 
 def is_computer_wide(backend: AnyBackend, option: str) -> bool:
     """Whether an option is decided for this computer alone."""
     extra = backend.Options.model_fields[option].json_schema_extra
-    return isinstance(extra, dict) and bool(extra.get("computer_wide"))
+    return isinstance(extra, dict) and bool(cast(dict[str, Any], extra).get("computer_wide"))

@@ -1,7 +1,7 @@
 """What a client asks for, checked field by field before anything is taken or allocated for it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -33,8 +33,8 @@ def read_decompose(message: Message, client: str) -> Decompose:
 
     Raises ProtocolError, BadPicture, BadSettings, and BackendUnavailable where its backend cannot run here.
     """
-    job, picture = read_job(message), message["picture"]
-    if not isinstance(picture, dict):
+    job, picture = read_job(message), cast(Message, message["picture"])
+    if not isinstance(message["picture"], dict):
         raise protocol.ProtocolError("The picture’s description is not readable.")
     model, depth = read_space(picture)
     width, height = read_size(picture, protocol.pixel_size(model, depth))
@@ -99,12 +99,12 @@ def read_choice(message: Message) -> Choice:
         raise protocol.ProtocolError("The backend’s name is not readable.")
     if options is not None and not isinstance(options, dict):
         raise protocol.ProtocolError("The backend’s options are not readable.")
-    return choose(backend, options)
+    return choose(backend, cast("Message | None", options))
 
 
 def read_settings(message: Message) -> Settings:
     """The checked settings, defaults filled in. Raises BadSettings, without what was given: it may be a prompt."""
-    given = message.get("settings") or {}
+    given: object = message.get("settings") or {}
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
@@ -114,7 +114,7 @@ def read_settings(message: Message) -> Settings:
 
 
 def read_have(message: Message) -> set[int]:
-    have = message.get("have", [])
-    if not isinstance(have, list) or not all(type(each) is int for each in have):
+    have = cast("list[object]", message.get("have", []))
+    if not isinstance(message.get("have", []), list) or not all(type(each) is int for each in have):
         raise protocol.ProtocolError("The list of layers that are there is not readable.")
-    return set(have)
+    return set(cast("list[int]", have))

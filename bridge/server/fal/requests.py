@@ -93,14 +93,7 @@ class Requests:
     """The API's requests. grace: seconds that a request whose client is gone goes on for."""
 
     def __init__(
-        self,
-        engine: Engine,
-        records: Records,
-        files: Files,
-        pictures: Pictures,
-        options: FalOptions,
-        *,
-        grace: float,
+        self, engine: Engine, records: Records, files: Files, pictures: Pictures, options: FalOptions, *, grace: float
     ) -> None:
         self._options = options
         self._engine = engine
@@ -132,11 +125,12 @@ class Requests:
         options = self._options
         same_as = fingerprint(submission, submission.input, picture.digest, [options.backend, options.options])
         async with self._taking:
-            met = self._equal(same_as)
+            equal = self._engine.equal(same_as)
+            met = None if equal is None else self._pending.get(equal.id)
             if met is not None:
                 self._join(met, submission, attended=attended)
                 return self._known(met)
-            record = self._record(submission)
+            record = new_record(submission)
             record.url = picture.url
             self._engine.check_open(record.id)
             request = JobRequest(
@@ -194,7 +188,7 @@ class Requests:
         """A client that held a connection is gone. With nobody else there, the request goes on for a while."""
         unneeded = not pending.waiting and not pending.over.is_set() and not pending.job.request.unattended
         if unneeded and pending.leaving is None:
-            pending.leaving = asyncio.get_running_loop().call_later(self._grace, self._abandon, pending)
+            pending.leaving = asyncio.get_running_loop().call_later(self._grace, self._give_up, pending, Abandoned())
 
     def listed(self, wanted: Listing) -> list[FalRequest]:
         """Requests, those that are not over first."""
@@ -253,46 +247,21 @@ class Requests:
 
     # Taking in
 
-    def _record(self, submission: Submission) -> RequestRecord:
-        now, given = time.time(), submission.input
-        record = RequestRecord(
-            uuid.uuid4().hex,
-            now,
-            keep_io=submission.keep_io,
-            keep_for=submission.keep_for,
-            start_by=None if submission.start_within is None else now + submission.start_within,
-        )
-        if given is not None:
-            record.sync, record.seed = given.sync_mode, given.seed
-            if record.keep_io:
-                record.input = _listed(given.model_dump(exclude_unset=True))
-        return record
-
     def _record_failure(self, submission: Submission, error: FalError | UnflattenError) -> FalRequest:
         """Write down a request whose input is wrong: its client learns so where fal would tell it."""
-        record = self._record(submission)
+        record = new_record(submission)
         self._engine.check_open(record.id)
         if isinstance(error, FalError):
             hidden = set[str]() if record.keep_io else {"input"}
             record.wrong = [{key: each[key] for key in each if key not in hidden} for each in error.body["detail"]]
         expires = None if record.keep_for is None else self._files.expiry(record.keep_for)
-        request = JobRequest(
-            record.id,
-            CLIENT,
-            Awaited(),
-            LayerImages("png"),
-            self._options.backend or registry.default(),
-            expires=expires,
-        )
+        backend = self._options.backend or registry.default()
+        request = JobRequest(record.id, CLIENT, Awaited(), LayerImages("png"), backend, expires=expires)
         told = error if isinstance(error, UnflattenError) else BadSettings("The input is wrong.")
         job = Job(request, state=State.FAILED, created=record.sent, ended=record.sent, error=told)
         self._engine.store.add(job)
         self._write_end(job, record)
         return FalRequest(job, record, "")
-
-    def _equal(self, same_as: str) -> PendingRequest | None:
-        job = self._engine.equal(same_as)
-        return None if job is None else self._pending.get(job.id)
 
     def _join(self, met: PendingRequest, submission: Submission, *, attended: bool) -> None:
         """An equal request has come: what is there already goes on for the more patient of the two."""
@@ -306,20 +275,18 @@ class Requests:
     def _follow(self, job: Job, record: RequestRecord) -> PendingRequest:
         pending = self._pending[job.id] = PendingRequest(job, record)
         if record.start_by is not None:
-            loop = asyncio.get_running_loop()
-            pending.patience = loop.call_later(max(0, record.start_by - time.time()), self._lose_patience, pending)
+            left = max(0, record.start_by - time.time())
+            pending.patience = asyncio.get_running_loop().call_later(left, self._give_up, pending, NotBegun())
         return pending
 
     async def _bring(self, job: Job) -> RawPicture:
         return await self._pictures.bring(job.id, self._pending[job.id].record.url)
 
-    def _abandon(self, pending: PendingRequest) -> None:
-        if pending.job.handle is None:  # what a service has may be paid for already: it goes on to its end
-            self._engine.cancel(pending.job.id, Abandoned())
-
-    def _lose_patience(self, pending: PendingRequest) -> None:
-        if not pending.begun:
-            self._engine.cancel(pending.job.id, NotBegun())
+    def _give_up(self, pending: PendingRequest, why: Abandoned | NotBegun) -> None:
+        # what a service has may be paid for already: it goes on to its end
+        goes_on = pending.job.handle is not None if isinstance(why, Abandoned) else pending.begun
+        if not goes_on:
+            self._engine.cancel(pending.job.id, why)
 
     # What becomes of them
 
@@ -359,14 +326,34 @@ class Requests:
     # What is known of them
 
     def _known(self, pending: PendingRequest) -> FalRequest:
-        return FalRequest(pending.job, pending.record, self._prompt(pending.job), pending)
+        return _request(self._prompts, pending.job, pending.record, pending)
 
     def _ended(self, record: RequestRecord) -> FalRequest | None:
         job = self._engine.look(record.id)
-        return None if job is None else FalRequest(job, record, self._prompt(job))
+        return None if job is None else _request(self._prompts, job, record)
 
-    def _prompt(self, job: Job) -> str:
-        return self._prompts.get(job.id) or job.request.settings.prompt
+
+def _request(
+    prompts: dict[str, str], job: Job, record: RequestRecord, pending: PendingRequest | None = None
+) -> FalRequest:
+    return FalRequest(job, record, prompts.get(job.id) or job.request.settings.prompt, pending)
+
+
+def new_record(submission: Submission) -> RequestRecord:
+    """What the API keeps of a request that has just come."""
+    now, given = time.time(), submission.input
+    record = RequestRecord(
+        uuid.uuid4().hex,
+        now,
+        keep_io=submission.keep_io,
+        keep_for=submission.keep_for,
+        start_by=None if submission.start_within is None else now + submission.start_within,
+    )
+    if given is not None:
+        record.sync, record.seed = given.sync_mode, given.seed
+        if record.keep_io:
+            record.input = _listed(given.model_dump(exclude_unset=True))
+    return record
 
 
 def failure_of(job: Job, record: RequestRecord) -> FalError | None:
