@@ -11,7 +11,7 @@ be told apart, a backend or its service, the user's own cancelling, memory or di
 class UnflattenError(Exception):
     """An error with a code and a kind for programs, a sentence for the user and a hint that says what to do next.
 
-    Raised where the fact is known, shown in one place per door (command line, WebSocket, HTTP).
+    Raised where the fact is known, shown in one place each (command line, WebSocket, HTTP).
     """
 
     code = "internal"
