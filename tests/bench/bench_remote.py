@@ -2,7 +2,7 @@
 
 Run: python -m tests.bench.bench_remote [--kills N] [--handing-kills N] [--storms N]
 [--only overhead|throughput|kills|faults]. By itself it asks the tests' scripted server; for another, such as our own
-door: --quick URL (answers at once), --paced URL (10 at a time, for the batch with 2 s a job) and --key KEY. For kills
+API: --quick URL (answers at once), --paced URL (10 at a time, for the batch with 2 s a job) and --key KEY. For kills
 and faults (the former ask the paced, the latter the quick one) a line stands between that counts the orders, and spoils
 what it is told to.
 """
@@ -227,7 +227,6 @@ def throughput(server: Server, folder: Path) -> None:
     ideal = PICTURES / AT_ONCE * SECONDS
     print(f"(b) {PICTURES} pictures at {AT_ONCE} at a time, {SECONDS:.0f} s each: ideally {ideal:.1f} s")
     parts = {
-        "layers": "until the layers of all are here",
         "theirs": "the same by fal_client, AsyncClient, 20 at once from the start",
         "saved": "until all are finished and saved",
     }
@@ -267,42 +266,21 @@ def their_batch(server: Server, folder: Path) -> None:
     print(json.dumps({"seconds": time.monotonic() - began, "peak": peak}))
 
 
-def one_batch(part: str, folder: Path) -> None:
-    """Run the batch. layers: without finishing and saving them, which is this computer's work and not the service's."""
-    from bridge.command.submitted import Submission
+def one_batch(folder: Path) -> None:
+    """What `unflatten batch` makes of it, from its start to its last file."""
 
-    from bridge.backends.base import DraftLayer, JobContext
-    from bridge.backends.fal.backend import Fal
-    from bridge.command import remote
-    from bridge.command.batch import Batch, pictures_in, run_batch
-    from bridge.command.split import Order, Outcome, split
-    from bridge.decompose import Report
-    from bridge.files.load import load_picture
-    from bridge.settings import Settings
-
-    def fetch(order: Order, on_progress: object, cancelled: Callable[[], bool], submission: Submission) -> Outcome:
-        job = JobContext(0, handle=submission.handle)
-        got = [*Fal().draft(load_picture(order.source), order.settings, job)]
-        assert sum(isinstance(each, DraftLayer) for each in got) == LAYERS
-        order.target.touch()
-        submission.forget()
-        return Outcome([], Report(0, 255, 1, 0, job.seed, 0, 0, 0, LAYERS))
-
-    def run(pictures: Path, name: str, finish: bool) -> None:
-        results = folder / f"{part}-{name}"
-        results.mkdir()
-        remote.split = split if finish else fetch  # type: ignore[assignment]
-        asked = Batch(results, "ora", Settings(num_layers=LAYERS, enable_safety_checker=False), "fal")
-        done = list(run_batch(pictures_in([pictures], results), asked, lambda order, step: None, lambda: False))
-        assert all(each.outcome is not None for each in done), [each.problem for each in done if each.problem]
+    def run(pictures: Path, results: str) -> None:
+        words = ["batch", str(pictures), "-o", str(folder / results), "--backend", "fal"]
+        settings = ["--layers", str(LAYERS), "--no-safety-checker"]
+        subprocess.run([sys.executable, "-m", "bridge.cli", *words, *settings], check=True, capture_output=True)
 
     one = folder / "one"
     one.mkdir(exist_ok=True)
     Image.fromarray(picture(99)).save(one / "one.png")
-    run(one, "first", True)  # what is imported on the way, and the server's own start
+    run(one, "saved-first")  # the server's own start
     began = time.monotonic()
-    run(folder / "pictures", "all", part == "saved")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    run(folder / "pictures", "saved-all")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(json.dumps({"seconds": time.monotonic() - began, "peak": peak}))
 
 
@@ -391,7 +369,7 @@ def main() -> None:
     parser.add_argument("--paced", help="URL of a server that takes 2 s a job, 10 at a time")
     parser.add_argument("--key", default=KEY)
     parser.add_argument("--side", choices=list(NAMES), help=argparse.SUPPRESS)
-    parser.add_argument("--part", choices=["layers", "saved", "theirs"], help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["saved", "theirs"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
@@ -399,7 +377,7 @@ def main() -> None:
     if given.part == "theirs":
         return their_batch(Server(given.paced, given.key), given.folder)
     if given.part:
-        return one_batch(given.part, given.folder)
+        return one_batch(given.folder)
 
     def wanted(part: str) -> bool:
         return given.only in (None, part)
