@@ -137,8 +137,8 @@ def test_low_priority(client: Client, api: Api) -> None:
     api.wait(first, "IN_PROGRESS")
     patient = client("submit", input=arguments(seed=2), priority="low")
     urgent = client("submit", input=arguments(seed=3), priority="normal")
-    wait_for(lambda: api.status(urgent)["queue_position"] == 1)  # once its picture is opened
-    assert api.status(patient)["queue_position"] == 2
+    wait_for(lambda: api.status(patient)["queue_position"] == 2)  # once the urgent one's picture is opened
+    assert api.status(urgent)["queue_position"] == 1
     client("cancel", request=first)
     api.wait(patient)
 

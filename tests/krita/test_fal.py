@@ -119,7 +119,7 @@ def test_nothing_is_sent_without_leave(krita: Krita, door: Door, remote: Bridge,
     earlier = len(door.requests())
 
     krita.key("ctrl+alt+u")
-    wait_for(lambda: "may not leave" in str(krita.progress_windows()), 60, "a message")
+    wait_for(lambda: "may not be sent to fal" in str(krita.progress_windows()), 60, "a message")
     krita.screenshot(OUT / "krita-no-leave.png")
 
     assert len(krita.layers(name="poster")) == 1
