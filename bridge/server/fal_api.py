@@ -38,12 +38,13 @@ class FalAPI:
         self._grace = grace
         self._opening = asyncio.Lock()
         self._server: FalServer | None = None
+        self._options = FalOptions()
         self._asked = False
 
     async def open(self, options: FalOptions) -> dict[str, Any]:
         """Open the API, where it is closed; its description. Raises UnflattenError.
 
-        An open one stays as it is; it is an error to ask for another port or backend then.
+        An open one stays as it is; it is an error to ask for another port, backend or option then.
         """
         from bridge.server.fal.server import Host, start_fal_server
 
@@ -51,10 +52,11 @@ class FalAPI:
         async with self._opening:
             if self._server is None:
                 host = Host(self._data, self._engine, self._keep_days, self._grace)
-                self._server = await start_fal_server(host, options)
+                self._server, self._options = await start_fal_server(host, options), options
             else:
                 port, backend = self._server.port, self._server.backend
-                if options.port not in (0, port) or options.backend not in (None, backend):
+                others = options.options not in ({}, self._options.options)
+                if options.port not in (0, port) or options.backend not in (None, backend) or others:
                     raise UnflattenError(
                         f"fal's API is open already, on port {port} with {_named(backend)}.",
                         "Run “unflatten stop” first.",
