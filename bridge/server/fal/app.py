@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
 from bridge import __version__
@@ -48,11 +48,11 @@ def make_fal_app(requests: Requests, jobs: JobFiles, files: Files, keys: Keys, *
     run, storage = Run(requests, jobs), Storage(files, keys)
     routes: list[BaseRoute] = [
         *run.routes(),
-        Mount(PLACES["fal.run"], routes=run.routes()),
-        Mount(PLACES["queue.fal.run"], routes=Queue(requests, jobs).routes()),
-        Mount(PLACES["rest.fal.ai"], routes=storage.rest_routes()),
-        Mount(PLACES["v3.fal.media"], routes=storage.media_routes()),
-        Mount(PLACES["api.fal.ai"], routes=Platform(requests).routes()),
+        _mount(PLACES["fal.run"], run.routes()),
+        _mount(PLACES["queue.fal.run"], Queue(requests, jobs).routes()),
+        _mount(PLACES["rest.fal.ai"], storage.rest_routes()),
+        _mount(PLACES["v3.fal.media"], storage.media_routes()),
+        _mount(PLACES["api.fal.ai"], Platform(requests).routes()),
         Route("/openapi.json", _whole_document, methods=["GET"]),
         Route("/api/openapi/queue/openapi.json", _queue_document, methods=["GET"]),
     ]
@@ -63,6 +63,11 @@ def make_fal_app(requests: Requests, jobs: JobFiles, files: Files, keys: Keys, *
     app.router.redirect_slashes = False
     app.router.routes.append(Route(JS_PROXY, JavaScriptProxy(app.router)))
     return HostRouter(Auth(app, hosts=accepted_hosts(port), admits=keys.admits, refusals=_REFUSALS))
+
+
+def _mount(path: str, routes: list[Route]) -> Mount:
+    """A place under its path. A slash too many is no address: a redirect would send the picture twice."""
+    return Mount(path, app=Router(routes=routes, redirect_slashes=False))
 
 
 @cache
