@@ -199,15 +199,18 @@ def living(kind):
 def undo_when_the_group_arrives(name):
     """Press undo within the first ticks of the group's life, while its layers are still being filled.
 
-    Krita takes an undo that comes while it recomputes the picture for that work's, and the group stays: as an artist
-    would, press again after a second.
+    Now and then on a loaded machine the group is still there afterwards; why is not known. As an artist would, press
+    again after a second.
     """
     timer = QTimer()
     pressed = False
 
     def look():
         nonlocal pressed
-        if len(_documents[name].rootNode().childNodes()) > 1:
+        document = _documents.get(name)
+        if document is None:  # the test is over: an error in a slot may end Krita
+            timer.stop()
+        elif len(document.rootNode().childNodes()) > 1:
             Krita.instance().action("edit_undo").trigger()
             pressed = True
             timer.setInterval(1000)
