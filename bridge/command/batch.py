@@ -40,10 +40,6 @@ class Result:
     outcome: Outcome | None = None
     problem: UnflattenError | None = None
 
-    @property
-    def skipped(self) -> bool:
-        return self.outcome is None and self.problem is None
-
 
 @dataclass(frozen=True)
 class Batch:
