@@ -88,7 +88,7 @@ class LiveJob:
     def show(self, progress: Progressed) -> None:
         """Tell progress, unless it is what was told last."""
         for live in (self, *self.followers):
-            if live.progress != progress:
+            if live.progress != progress and not live.over.is_set():  # one that waited may have been cancelled
                 live.progress = progress
                 live.tell(progress)
 

@@ -67,6 +67,20 @@ def test_two_elsewhere_and_one_here_go_on_at_once(bridge: Bridge) -> None:
         assert [each.finish(job).kinds()[-1] for each, job in far] == ["done", "done"]
 
 
+def test_who_waits_for_the_same_and_is_cancelled_hears_no_more_of_it(bridge: Bridge, client: Client) -> None:
+    with bridge.client() as other:
+        job = client.start(PICTURE, **elsewhere(1))
+        at_work(client, job)
+        waiting = other.start(PICTURE, **elsewhere(1))
+        at_work(other, waiting)
+        other.say("cancel", job=waiting)
+        assert other.finish(waiting).messages[-1]["code"] == "cancelled"
+        assert client.finish(job).kinds()[-1] == "done"
+        other.say("estimate", backend="trial", width=64, height=64)
+        assert other.hear()["type"] == "estimate", "nothing came after the end"
+    assert len(notes(bridge.data, "ordered")) == 1
+
+
 def test_the_layers_of_a_service_are_made_exact_here(client: Client) -> None:
     result = client.split(PICTURE, **elsewhere(0))
     report = result.last("done")["report"]
