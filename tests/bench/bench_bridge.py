@@ -126,7 +126,7 @@ def main() -> None:
             for name, count in (("first job, worker cold", 1), ("jobs, worker warm", rounds)):
                 overheads: list[float] = []
                 floors: list[float] = []
-                spent = cpu(process)
+                spent, down = cpu(process), 0
                 for _ in range(count):
                     whole, own, down = split(client, picture)
                     overheads.append(whole - own)

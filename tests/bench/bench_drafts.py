@@ -113,7 +113,7 @@ def bicubic_exact(scene: Scene, draft: Draft, picture: Picture) -> tuple[list[U8
 
 def guided(draft: U8, picture: U8, radius: int) -> U8:
     """OpenCV's guided filter: the draft's alpha, filtered by the picture; pymatting's foreground under it."""
-    from pymatting import estimate_foreground_ml
+    from pymatting import estimate_foreground_ml  # pyright: ignore[reportMissingImports]
 
     big = bicubic(draft, (picture.shape[1], picture.shape[0]))
     rows, columns = (np.flatnonzero((big[..., 3] > 0).any(axis)) for axis in (1, 0))
@@ -129,7 +129,7 @@ def guided(draft: U8, picture: U8, radius: int) -> U8:
 
 def closed_form(draft: U8, picture: U8, true: U8, scale: float) -> tuple[float, float] | None:
     """pymatting's closed form on a crop: its soft IoU and seconds. None where the crop is too large."""
-    from pymatting import estimate_alpha_cf
+    from pymatting import estimate_alpha_cf  # pyright: ignore[reportMissingImports]
 
     big = bicubic(draft, (picture.shape[1], picture.shape[0]))
     rows, columns = (np.flatnonzero((big[..., 3] > 0).any(axis)) for axis in (1, 0))

@@ -75,7 +75,7 @@ def prepare(folder: Path, width: int, height: int, depth: str, draft: str) -> No
     np.save(folder / "view.npy", view)
     if depth != "U8":
         form, rng = encoding("RGBA", DEPTHS[depth]), np.random.default_rng(1)
-        unit = view.astype(np.float32) / 255
+        unit = view.astype(np.float32) / np.float32(255)
         unit[..., :3] += rng.uniform(-0.4 / 255, 0.4 / 255, (height, width, 1)).astype(np.float32)
         np.save(folder / "picture.npy", form.from_unit(unit))
     drafted = [layer.pixels for layer in damage(layers, seed=1).stack.layers] if draft == "model" else layers

@@ -249,7 +249,9 @@ def their_batch(server: Server, folder: Path) -> None:
 
         async def one(path: Path) -> None:
             async with in_flight:
-                rgba = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGBA)
+                pixels = cv2.imread(str(path))
+                assert pixels is not None
+                rgba = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGBA)
                 url = await client.upload(packed(rgba), "image/png", "picture.png", repository="fal")
                 handle = await client.submit(ENDPOINT, arguments(url))
                 result = await handle.get()

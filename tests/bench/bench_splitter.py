@@ -24,9 +24,9 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from bridge.backends import base
+from bridge.backends.base import JobContext, Model, NoOptions
+from bridge.backends.builtin.backend import Builtin
 from bridge.decompose import Finished, decompose
-from bridge.errors import BackendUnavailable
 from bridge.picture import Picture
 from bridge.settings import Settings
 from tests.bench import baseline, stackscore
@@ -62,14 +62,14 @@ def _baseline(picture: NDArray[np.uint8]) -> tuple[Layers, list[str]]:
     return baseline.split(picture), ["Background", "Salient"]
 
 
-def _builtin(backend: base.Backend, layers: str) -> Splitter:
+def _builtin(model: Model, layers: str) -> Splitter:
     settings = Settings.model_validate({"num_layers": layers if layers == "auto" else int(layers)})
 
     def split(picture: NDArray[np.uint8]) -> tuple[Layers, list[str]]:
         height, width = picture.shape[:2]
         opaque = np.full((height, width), 255, np.uint8)
         out, names = Layers(), list[str]()
-        for step in decompose(Picture(np.dstack([picture, opaque])), settings, backend, base.JobContext(seed=0)):
+        for step in decompose(Picture(np.dstack([picture, opaque])), settings, model, JobContext(seed=0)):
             if isinstance(step, Finished):
                 canvas = np.zeros((height, width, 4), np.uint8)
                 left, top, w, h = step.layer.rect
@@ -194,15 +194,8 @@ def sheet(scene: Scene, layers: Layers, row: Row, names: list[str]) -> NDArray[n
 
 def _splitters(layers: str, with_baseline: bool) -> dict[str, Splitter]:
     splitters: dict[str, Splitter] = {"baseline": _baseline} if with_baseline else {}
-    try:
-        backend = base.get("builtin")
-        reason = backend.capabilities().unavailable
-        if reason:
-            raise BackendUnavailable(reason)
-    except (ImportError, AttributeError, BackendUnavailable) as error:
-        print(f"The built-in splitter cannot run here, so there is only the baseline: {error}")
-        return splitters or {"baseline": _baseline}
-    return {**splitters, "builtin": _builtin(backend, layers)}
+    with Builtin().open(NoOptions()) as model:
+        return {**splitters, "builtin": _builtin(model, layers)}
 
 
 def main() -> None:

@@ -36,12 +36,12 @@ def cases(width: int, only: str | None, seed: int | None, megapixels: float) -> 
                 yield poster.name, poster.ground_kind, made.flat, made.texts, made.ground
         return
     for scene in scenes.scenes(seed=seed, size=megapixels, only=only):
-        words = [
-            layer[..., 3] / np.float32(255)
+        words: list[tuple[str, NDArray[np.float32]]] = [
+            ("line", layer[..., 3].astype(np.float32) / np.float32(255))
             for layer, kind in zip(scene.layers, scene.kinds, strict=True)
             if kind == "text"
         ]
-        yield scene.name, scene.kind, scene.picture, [("line", word) for word in words], None
+        yield scene.name, scene.kind, scene.picture, words, None
 
 
 def full(layer: TextLayer, shape: tuple[int, int]) -> NDArray[np.float32]:

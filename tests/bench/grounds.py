@@ -25,7 +25,7 @@ def _polygons(shape: tuple[int, int], polygons: list[NDArray[np.float64]]) -> ND
     mask = np.zeros((shape[0] * OVERSAMPLED, shape[1] * OVERSAMPLED), np.uint8)
     for points in polygons:
         cv2.fillPoly(mask, [np.round(points * OVERSAMPLED * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    return cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
 
 
 def _mix(back: Ground, front: Ground | Colour, mask: NDArray[np.float32]) -> Ground:

@@ -62,7 +62,7 @@ def _fonts() -> dict[str, Path]:
     return {path.stem: path for end in ("*.ttf", "*.otf") for path in sorted(FONTS.rglob(end))}
 
 
-def font(name: str, size: float) -> ImageFont.FreeTypeFont:
+def font(name: str, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     path = _fonts().get(name)
     return ImageFont.truetype(str(path), round(size)) if path else ImageFont.load_default(round(size))
 
@@ -76,7 +76,10 @@ def gradient(start: Rgb, end: Rgb, angle: float = 60.0) -> Ground:
         y, x = np.mgrid[:h, :w].astype(np.float32)
         along = x / w * np.cos(np.radians(angle)) + y / h * np.sin(np.radians(angle))
         along = (along - along.min()) / np.ptp(along)
-        return np.rint(np.float32(start) + along[..., None] * (np.float32(end) - np.float32(start))).astype(np.uint8)
+        return np.rint(
+            np.asarray(start, np.float32)
+            + along[..., None] * (np.asarray(end, np.float32) - np.asarray(start, np.float32))
+        ).astype(np.uint8)
 
     return make
 
@@ -86,7 +89,7 @@ def stripes(a: Rgb, b: Rgb, period: float = 0.05) -> Ground:
         y, x = np.mgrid[:h, :w].astype(np.float32)
         wave = np.sin((x + y) * (2 * np.pi / (period * w)))
         share = np.clip(wave * period * w / 6 + 0.5, 0, 1)[..., None]
-        return np.rint(np.float32(a) * (1 - share) + np.float32(b) * share).astype(np.uint8)
+        return np.rint(np.asarray(a, np.float32) * (1 - share) + np.asarray(b, np.float32) * share).astype(np.uint8)
 
     return make
 
@@ -135,7 +138,7 @@ def _draw(line: Line, w: int, h: int) -> NDArray[np.uint8]:
     paint[:] = inks[0]
     if line.fill == "gradient":
         along = np.clip((np.arange(h) - box[1]) / max(1, box[3] - box[1]), 0, 1)[:, None, None]
-        paint[:] = np.float32(inks[0]) * (1 - along) + np.float32(inks[1]) * along
+        paint[:] = np.asarray(inks[0], np.float32) * (1 - along) + np.asarray(inks[1], np.float32) * along
     elif line.fill == "letters":
         for i in range(len(line.text)):
             start = x + type_.getlength(line.text[:i])
@@ -147,7 +150,7 @@ def _draw(line: Line, w: int, h: int) -> NDArray[np.uint8]:
         dark = dark.filter(ImageFilter.GaussianBlur(line.size * w * 0.03))
         layers.append((np.zeros(3, np.float32), np.asarray(dark, np.float32) / 255 * 0.6))
     if line.outline:
-        layers.append((np.float32(line.outline), np.asarray(edge, np.float32) / 255))
+        layers.append((np.asarray(line.outline, np.float32), np.asarray(edge, np.float32) / 255))
     layers.append((paint, np.asarray(mask, np.float32) / 255))
     colour, alpha = np.zeros((h, w, 3), np.float32), np.zeros((h, w, 1), np.float32)
     for c, a in layers:
@@ -172,7 +175,7 @@ def make(poster: Poster, width: int) -> Made:
         out = out * (1 - alpha) + rgba[..., :3] * alpha
     texts: list[tuple[str, NDArray[np.float32]]] = []
     for line, rgba in zip(poster.lines, lines, strict=True):
-        alpha = rgba[..., 3].astype(np.float32) / 255
+        alpha = rgba[..., 3].astype(np.float32) / np.float32(255)
         if line.goes_on:
             words, before = texts.pop()
             texts.append((f"{words}\n{line.text}", np.maximum(before, alpha)))

@@ -71,7 +71,9 @@ def _cartoon(rng: random.Random, width: int, height: int, seed: int, number: int
 
 
 def _captioned_photograph(rng: random.Random, width: int, height: int, seed: int, number: int) -> Canvas:
-    canvas = new_canvas(rng, sources.photograph(rng, width, height, seed=seed, number=number).astype(np.float32) / 255)
+    canvas = new_canvas(
+        rng, sources.photograph(rng, width, height, seed=seed, number=number).astype(np.float32) / np.float32(255)
+    )
     for _ in range(1 + number % 3):
         place_object(
             canvas, (0.05, 0.15, 0.95, 0.95), seed, rng.uniform(0.25, 0.5), "edge" if rng.random() < 0.2 else "free"

@@ -136,7 +136,7 @@ def _read_object(path: Path) -> NDArray[np.float32] | None:
     seen = pixels[..., 3][pixels[..., 3] > 8]
     if (seen > 200).mean() < 0.85:
         return None
-    scaled = pixels.astype(np.float32) / 255
+    scaled = pixels.astype(np.float32) / np.float32(255)
     scaled[..., :3] *= scaled[..., 3:]
     return scaled
 

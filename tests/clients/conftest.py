@@ -82,7 +82,7 @@ def pytest_runtest_makereport(
     report = yield
     spec = getattr(item, "callspec", None)
     if spec is not None and "client" in spec.params and (report.when == "call" or report.outcome != "passed"):
-        row = spec.params.get("row") or item.function.__name__.removeprefix("test_").replace("_", " ")
+        row = spec.params.get("row") or item.name.partition("[")[0].removeprefix("test_").replace("_", " ")
         cells = item.config.stash[_rows].setdefault(row, {})
         column = spec.params["client"]
         outcome = {"passed": "✓", "failed": "✗", "skipped": "skipped"}[report.outcome]

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from krita import Krita
+from krita import Krita  # pyright: ignore[reportAttributeAccessIssue]  # Krita's own module, not this folder
 
 
 def run(arguments):

@@ -8,7 +8,7 @@ front, as a model would: of any size, colours a little off}. What the last job a
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -57,7 +57,7 @@ class ScriptedModel:
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Generator[Progress | DraftLayer]:
         asked = {"settings": settings.model_dump(), "options": self._options.model_dump()}
         (data_dir() / ASKED).write_text(json.dumps(asked))
         script = _script()
@@ -91,7 +91,7 @@ def _background(picture: Picture, pieces: list[Layer]) -> Layer:
     return Layer("Background", pixels, kind="background")
 
 
-def _blocks(picture: Picture, count: int) -> Iterator[Layer]:
+def _blocks(picture: Picture, count: int) -> Generator[Layer]:
     """Blocks along the diagonal."""
     height, width = picture.height // count, picture.width // count
     for number in range(count):
@@ -99,7 +99,7 @@ def _blocks(picture: Picture, count: int) -> Iterator[Layer]:
         yield Layer("", picture.view[top : top + height, left : left + width].copy(), left, top)
 
 
-def _stripes(picture: Picture, count: int) -> Iterator[Layer]:
+def _stripes(picture: Picture, count: int) -> Generator[Layer]:
     """Opaque stripes, so that every layer covers the canvas from edge to edge."""
     for number in range(count):
         pixels = picture.view.copy()

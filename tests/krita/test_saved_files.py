@@ -94,7 +94,7 @@ def furthest(one: np.ndarray, other: np.ndarray) -> int:
 @pytest.fixture(scope="module")
 def documents(programs: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Opened]:
     folder = tmp_path_factory.mktemp("saved")
-    profiles = {"opaque": None, "transparent": None}
+    profiles: dict[str, bytes | None] = {"opaque": None, "transparent": None}
     if WIDE.is_file():
         profiles["wide"] = WIDE.read_bytes()
     for name, profile in profiles.items():

@@ -57,7 +57,7 @@ CASES = [
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A draft as a model gives it: a third of the size, soft, its colours a little off."""
     file = tmp_path_factory.mktemp("draft") / "stack.npz"
-    np.savez(file, **{f"layer{k}": drafts.small(each) for k, each in enumerate(drafts.scene())})
+    np.savez(file, *(drafts.small(each) for each in drafts.scene()))
     return file
 
 

@@ -213,7 +213,8 @@ def test_the_bridge_killed_while_a_job_runs_is_started_again(krita: Krita, scrip
     scripted.kill()
     scripted.script(seconds=0.5)
     krita.wait_until_idle(60)
-    assert scripted.connection().pid != first.pid
+    second = scripted.connection()
+    assert first is not None and second is not None and first.pid != second.pid
     assert krita.progress_windows() == []
     assert krita.layers(name="Survivor")[-1]["name"] == "Unflattened Survivor"
     assert compare(before, seen(krita, "Survivor", tmp_path))[0] <= 1

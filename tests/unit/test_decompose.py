@@ -1,6 +1,6 @@
 """The whole journey with a backend that behaves as image models do."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ class Model:
     def __init__(self, frames: list[np.ndarray]) -> None:
         self.frames = frames
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Generator[Progress | DraftLayer]:
         yield Progress("Thinking", 1, 1)
         for frame in self.frames:
             yield DraftLayer(Layer("", frame), frame.shape[1], frame.shape[0])

@@ -4,6 +4,7 @@ import io
 import json
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import keyring
@@ -14,7 +15,7 @@ from tests.unit.test_keys import KEY, InMemory
 
 
 @pytest.fixture
-def keys(monkeypatch: pytest.MonkeyPatch) -> InMemory:
+def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemory]:
     held = InMemory()
     before = keyring.get_keyring()
     keyring.set_keyring(held)

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def wide_gamut() -> bytes:
 @pytest.mark.parametrize("ending", ["png", "webp", "tiff", "bmp"])
 def test_lossless_files_come_in_to_the_byte(tmp_path: Path, ending: str) -> None:
     pixels = opaque(1, 40, 50)
-    options = {"lossless": True, "exact": True} if ending == "webp" else {}
+    options: dict[str, Any] = {"lossless": True, "exact": True} if ending == "webp" else {}
     Image.fromarray(pixels if ending != "bmp" else pixels[..., :3]).save(tmp_path / f"a.{ending}", **options)
     picture = load_picture(tmp_path / f"a.{ending}")
     np.testing.assert_array_equal(picture.pixels, pixels)
@@ -120,9 +121,8 @@ def test_a_damaged_profile_does_not_keep_a_picture_out(tmp_path: Path) -> None:
 def test_grey_and_palette_become_rgb(tmp_path: Path, mode: str) -> None:
     grey = Image.linear_gradient("L").resize((50, 40))
     image = Image.merge("LA", (grey, grey)) if mode == "LA" else grey.convert("L" if mode == "PA" else mode)
-    image.convert("P" if mode == "PA" else mode).save(
-        tmp_path / "a.png", **({"transparency": 0} if mode == "PA" else {})
-    )
+    options: dict[str, Any] = {"transparency": 0} if mode == "PA" else {}
+    image.convert("P" if mode == "PA" else mode).save(tmp_path / "a.png", **options)
     picture = load_picture(tmp_path / "a.png")
     assert picture.profile is None
     expected = np.array(Image.open(tmp_path / "a.png").convert("RGBA"))

@@ -13,7 +13,7 @@ def test_8_bit_rgb_rounds_to_the_nearest_for_every_triple():
     form = encoding("RGBA", np.uint8)
     for alpha in range(256):
         truth = np.rint((backdrop * (255.0 - alpha) + colour * float(alpha)) / 255)
-        assert np.array_equal(blend(form, backdrop, colour, np.uint8(alpha)), truth)
+        assert np.array_equal(blend(form, backdrop, colour, np.asarray(alpha, np.uint8)), truth)
 
 
 @pytest.mark.parametrize(("model", "depth"), SPACES)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from bridge.finish.words import Line, label_text
-from bridge.picture import Layer, Stack
+from bridge.picture import Kind, Layer, Stack
 
 
-def block(left: int, top: int, width: int, height: int, kind="object") -> Layer:
+def block(left: int, top: int, width: int, height: int, kind: Kind = "object") -> Layer:
     return Layer("", np.full((height, width, 4), 255, np.uint8), left, top, kind)
 
 

@@ -29,7 +29,7 @@ def test_every_setting_has_an_argument() -> None:
         "--guidance-scale 3.5 --seed 7 --acceleration high --no-safety-checker --output-format webp --sync-mode "
         "--option workflow=a=b.json --option denoise=0.5"
     )
-    choices = read_arguments(given.split()).choices
+    choices = read_arguments([*given.split()]).choices
     assert set(choices.settings) == set(Settings.model_fields)
     assert Settings.model_validate(choices.settings) == Settings(
         prompt="boat",

@@ -24,7 +24,7 @@ class Document:
 @pytest.fixture
 def session(assembled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A session on such a document, with no bridge to be had."""
-    document = Document()
+    document: Any = Document()
     krita: Any = ModuleType("krita")
     krita.Krita = SimpleNamespace(instance=lambda: SimpleNamespace(documents=lambda: [document]))
     monkeypatch.setitem(sys.modules, "krita", krita)

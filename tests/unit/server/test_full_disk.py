@@ -81,7 +81,7 @@ def test_the_disk_fills_while_the_picture_arrives(start: Starter, small_disk: Pa
     picture = noise(2000, 2700)
     with bridge.client() as client:
         client.ask(job := new_job(), 2000, 2700)
-        pieces = list(protocol.chunks(memoryview(picture).cast("B")))
+        pieces = list(protocol.chunks(picture.data.cast("B")))
         client.socket.send(pieces[0])
         part = bridge.data / "jobs" / job / "picture.raw.part"
         wait_for(lambda: part.exists() and part.stat().st_size == protocol.CHUNK)

@@ -297,9 +297,9 @@ def test_a_picture_on_its_way_can_be_cancelled(shared_bridge: Bridge) -> None:
     with shared_bridge.client() as client:
         job = new_job()
         client.ask(job, 1200, 1900)
-        client.socket.send(memoryview(picture).cast("B")[: protocol.CHUNK])
+        client.socket.send(picture.data.cast("B")[: protocol.CHUNK])
         client.say("cancel", job=job)
-        client.socket.send(memoryview(picture).cast("B")[protocol.CHUNK :])  # was on its way already
+        client.socket.send(picture.data.cast("B")[protocol.CHUNK :])  # was on its way already
         assert client.finish(job).last("error")["code"] == "cancelled"
         assert client.split(noise(64, 64)).kinds()[-1] == "done"
         assert not (shared_bridge.data / "jobs" / job).exists()

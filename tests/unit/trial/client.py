@@ -82,7 +82,7 @@ class Client:
         self.say("decompose", **{"job": job, "settings": settings, "backend": "trial", "picture": picture, **fields})
 
     def send_pixels(self, picture: np.ndarray) -> None:
-        for piece in protocol.chunks(memoryview(picture).cast("B")):
+        for piece in protocol.chunks(picture.data.cast("B")):
             self.socket.send(piece)
 
     def start(self, picture: np.ndarray, view: np.ndarray | None = None, profile: bytes = b"", **fields: Any) -> str:
@@ -107,7 +107,7 @@ class Client:
             message = self.hear(patience)
             pixels = None
             if message["type"] == "layer":
-                data = b"".join(self.socket.recv(timeout=patience) for _ in range(message["chunks"]))
+                data = b"".join(self.socket.recv(timeout=patience, decode=False) for _ in range(message["chunks"]))
                 _, _, width, height = message["rect"]
                 dtype, count = self._pixels
                 pixels = np.frombuffer(data, dtype).reshape(height, width, count)

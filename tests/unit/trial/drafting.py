@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import pairwise
 from typing import cast
 
@@ -32,7 +32,7 @@ class Bands:
     def __init__(self, options: TrialOptions) -> None:
         self._options = options
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Iterator[Progress | DraftLayer]:
+    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Generator[Progress | DraftLayer]:
         verb, _, argument = settings.prompt.partition(" ")
         note("at work", str(os.getpid()))
         yield Progress("Beginning", 1, 2)

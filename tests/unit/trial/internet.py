@@ -15,7 +15,7 @@ class Internet(httpcore.AsyncNetworkBackend):
     """Leads PUBLIC to the port of the name that was looked up last."""
 
     def __init__(self) -> None:
-        self._inner = httpcore.AnyIOBackend()
+        self._inner: Any = httpcore.AnyIOBackend()
         self.port = 0
 
     async def connect_tcp(

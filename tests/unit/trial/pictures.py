@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -22,6 +23,11 @@ class Answer:
     length: int | None = None
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients that break off are part of the tests."""
+
+
 class Pictures:
     """answers: by path. asked: the paths that were asked for, in order."""
 
@@ -33,9 +39,8 @@ class Pictures:
         authority.cert_pem.write_to_path(self.authority)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*names).configure_cert(context)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._find))
+        self._server = _Server(("127.0.0.1", 0), _handler(self._find))
         self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # who breaks off is part of the tests
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,14 @@ from bridge.backends.builtin.text import TextLayer, find_text, merge_text
 from bridge.errors import Cancelled
 
 Rgb = NDArray[np.uint8]
-Alpha = NDArray[np.float32]
+Alpha = NDArray[np.floating[Any]]
 
 
 @dataclass
 class Page:
     """A picture in the making; `grounds` has it as it was before each line, `alphas` each line's true alpha."""
 
-    pixels: NDArray[np.float32]
+    pixels: NDArray[np.floating[Any]]
 
     def __post_init__(self) -> None:
         self.ground = self.pixels.copy()
@@ -58,7 +59,7 @@ def page(colour: object = (238, 226, 200), width: int = 560, height: int = 340) 
 
 def gradient(width: int = 560, height: int = 340) -> Page:
     along = np.linspace(0, 1, width, dtype=np.float32)[None, :, None] * np.ones((height, 1, 1), np.float32)
-    return Page(np.float32([40, 50, 120]) * (1 - along) + np.float32([220, 110, 120]) * along)
+    return Page(np.asarray([40, 50, 120], np.float32) * (1 - along) + np.asarray([220, 110, 120], np.float32) * along)
 
 
 def leaves(width: int = 560, height: int = 340, strength: float = 1.0) -> Page:
@@ -68,7 +69,9 @@ def leaves(width: int = 560, height: int = 340, strength: float = 1.0) -> Page:
     for blur, amount in ((2, 260), (9, 900)):
         grey = Image.fromarray(noise.normal(128, 60, (height, width)).clip(0, 255).astype(np.uint8))
         out += (np.asarray(grey.filter(ImageFilter.GaussianBlur(blur)), np.float32) / 255 - 0.5) * amount * strength
-    return Page(np.clip(np.float32([70, 120, 40]) + out[..., None] * np.float32([0.8, 1, 0.6]), 0, 255))
+    return Page(
+        np.clip(np.asarray([70, 120, 40], np.float32) + out[..., None] * np.asarray([0.8, 1, 0.6], np.float32), 0, 255)
+    )
 
 
 def canvas(layer: TextLayer, page: Page) -> Alpha:
@@ -110,8 +113,8 @@ def test_strokes_are_solid_the_ground_is_clear_and_counters_stay_open() -> None:
 def test_ink_is_the_letters_own_colour_without_the_grounds_tint() -> None:
     poster = gradient().write("Moonlight", 60, 100, 90, (255, 250, 240))
     (layer,) = find_text(poster.picture)
-    assert np.abs(layer.colour - np.float32([255, 250, 240])).max() < 3
-    off = np.abs(layer.ink[layer.alpha > 0.2] - np.float32([255, 250, 240])).max(-1)
+    assert np.abs(layer.colour - np.asarray([255, 250, 240], np.float32)).max() < 3
+    off = np.abs(layer.ink[layer.alpha > 0.2] - np.asarray([255, 250, 240], np.float32)).max(-1)
     assert np.percentile(off, 99) < 6
 
 
