@@ -1,5 +1,6 @@
 """What a worker does for a job: open its picture, draft and finish its layers, and make the output that is wanted."""
 
+import gc
 import json
 import mmap
 import sys
@@ -122,6 +123,7 @@ class _Resident:
         if self._loaded is None or key != self._key:
             self._loaded = None
             self._open.close()  # first, so that two never share the memory
+            gc.unfreeze()  # the model may hang together in cycles
             backend = registry.get(name)
             assert not isinstance(backend, RemoteBackend)
             self._loaded = self._open.enter_context(backend.open(backend.Options.model_validate(options)))

@@ -12,7 +12,6 @@ Out: taken {job} · opened {job, width, height} · progress {job, stage, step, s
 # Only light imports here: the ties to the parent must hold before numpy and its kind take their half second.
 import contextlib
 import faulthandler
-import gc
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from typing import Any, BinaryIO
 
 from bridge.errors import UnflattenError, WorkerDied
 from bridge.files.disk import out_of_space
+from bridge.jobs.memory import Cycles
 
 Message = dict[str, Any]
 
@@ -43,6 +43,7 @@ class Worker:
         self._telling = threading.Lock()
         self._runs: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
+        self._cycles = Cycles()
 
     def work(self) -> None:
         """Do what is ordered, until the engine closes the pipe."""
@@ -54,7 +55,7 @@ class Worker:
             else:
                 self._run(order)
             self._cancelled.discard(str(order.get("job")))
-            gc.collect()
+            self._cycles.free()
 
     def _listen(self) -> None:
         for line in self._orders:

@@ -112,6 +112,8 @@ class Elsewhere:
         return options.wall
 
     def connect(self, options: ElsewhereOptions) -> RemoteModel:
+        import tests.unit.trial.drafting  # noqa: F401  # a service's libraries are not loaded in the engine's loop
+
         note("connected", self.name)
         return Service(options)
 
