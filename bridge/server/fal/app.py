@@ -1,33 +1,31 @@
 """The API's application: which of fal's addresses leads where, and the document that describes them all."""
 
 import json
+import uuid
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridge import __version__
 from bridge.errors import UnflattenError
-from bridge.jobs.files import JobFiles
 from bridge.server.auth import Auth, Reason
 from bridge.server.fal.errors import FalError, flat, json_response, not_found, of_error
-from bridge.server.fal.files import Files
-from bridge.server.fal.hosts import ENDPOINT, JS_PROXY, PLACES, HostRouter, JavaScriptProxy, accepted_hosts
+from bridge.server.fal.hosts import AS_FAL, ENDPOINT, JS_PROXY, PLACES, BaseURLs, accepted_hosts
 from bridge.server.fal.keys import Keys
-from bridge.server.fal.platform import Platform
-from bridge.server.fal.queue import Queue
-from bridge.server.fal.requests import Requests
-from bridge.server.fal.run import Run
-from bridge.server.fal.storage import Storage
 from bridge.server.fal.submission import checked_query
 
+TARGET = "x-fal-target-url"
+REQUEST_ID = "x-fal-request-id"
 DOCUMENT = Path(__file__).with_name("openapi.json")
 _ABOUT_KEYS = "The key is missing or wrong. “unflatten fal-env” tells it; send it as “Authorization: Key …”."
 _REFUSALS: dict[Reason, Response] = {
@@ -43,21 +41,14 @@ class DocumentQuery(BaseModel):
     endpoint_id: str
 
 
-def make_fal_app(requests: Requests, jobs: JobFiles, files: Files, keys: Keys, *, port: int) -> ASGIApp:
-    """All of fal's places, each under its path, for whoever has the key."""
-    run, storage = Run(requests, jobs), Storage(files, keys)
-    routes: list[BaseRoute] = [
-        *run.routes(),
-        _mount(PLACES["fal.run"], run.routes()),
-        _mount(PLACES["queue.fal.run"], Queue(requests, jobs).routes()),
-        _mount(PLACES["rest.fal.ai"], storage.rest_routes()),
-        _mount(PLACES["v3.fal.media"], storage.media_routes()),
-        _mount(PLACES["api.fal.ai"], Platform(requests).routes()),
+def make_fal_app(routes: list[BaseRoute], keys: Keys, *, port: int) -> ASGIApp:
+    """The application with these routes and its document's, for whoever has the key."""
+    documents = [
         Route("/openapi.json", _whole_document, methods=["GET"]),
         Route("/api/openapi/queue/openapi.json", _queue_document, methods=["GET"]),
     ]
     app = Starlette(
-        routes=routes,
+        routes=[*routes, *documents],
         exception_handlers=dict.fromkeys((FalError, UnflattenError, HTTPException, Exception), _answer),
     )
     app.router.redirect_slashes = False
@@ -65,9 +56,9 @@ def make_fal_app(requests: Requests, jobs: JobFiles, files: Files, keys: Keys, *
     return HostRouter(Auth(app, hosts=accepted_hosts(port), admits=keys.admits, refusals=_REFUSALS))
 
 
-def _mount(path: str, routes: list[Route]) -> Mount:
-    """A place under its path. A slash too many is no address: a redirect would send the picture twice."""
-    return Mount(path, app=Router(routes=routes, redirect_slashes=False))
+def mount(host: str, routes: list[Route]) -> Mount:
+    """One of fal's hosts under its path. A slash too many is no address: a redirect would send the picture twice."""
+    return Mount(PLACES[host], app=Router(routes=routes, redirect_slashes=False))
 
 
 @cache
@@ -92,6 +83,58 @@ async def _queue_document(request: Request) -> Response:
     }
     paths = {path.removeprefix(place): about for path, about in whole["paths"].items() if path.startswith(place)}
     return json_response({**whole, "info": info, "paths": paths, "servers": [{"url": "https://queue.fal.run"}]})
+
+
+class HostRouter:
+    """ASGI middleware that leads what is asked of one of fal's hosts to that host's path here.
+
+    It also gives every answer a request id, where it has none.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        host = Headers(scope=scope).get("host", "")
+        place = PLACES.get(host.removesuffix(":443"))
+        urls = BaseURLs.at(f"{scope['scheme']}://{host}") if place is None else AS_FAL
+        led = _led(scope, (place or "") + scope["path"], scope["query_string"])
+        led["state"] = {**scope["state"], "urls": urls}
+
+        async def identified(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault(REQUEST_ID, str(uuid.uuid4()))
+            await send(message)
+
+        await self._app(led, receive, identified)
+
+
+class JavaScriptProxy:
+    """ASGI application: serves what fal's JavaScript client wanted of fal, itself. Nothing is ever passed on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            [target] = Headers(scope=scope).getlist(TARGET)
+            parts = urlsplit(target)
+            place = PLACES[parts.netloc.removesuffix(":443")]
+            query = parts.query.encode("ascii")
+            if parts.scheme != "https":
+                raise ValueError
+        except (ValueError, KeyError):
+            must = f"{TARGET} must be an https address at {', '.join(PLACES)}."
+            await flat(403, must, "wrong_target").response()(scope, receive, send)
+        else:
+            await self._app(_led(scope, place + unquote(parts.path), query), receive, send)
+
+
+def _led(scope: Scope, path: str, query: bytes) -> dict[str, object]:
+    """The request's scope as it is for another path."""
+    return {**scope, "path": path, "raw_path": path.encode(), "query_string": query}
 
 
 async def _answer(_: Request, error: Exception) -> Response:

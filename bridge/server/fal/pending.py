@@ -1,13 +1,17 @@
-"""A request that is not over: what it has logged so far, and whoever waits for more."""
+"""A request as its client knows it; while it is not over, what it has logged so far, and whoever waits for more."""
 
 import asyncio
 import contextlib
 import datetime
 import time
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
+from bridge.jobs.errors import CutOff
 from bridge.jobs.job import Job, Progressed, State
+from bridge.server.fal.errors import FalError, of_error, unprocessable
 from bridge.server.fal.records import LogLine, RequestRecord
 
 MOST_LINES = 500
@@ -96,6 +100,37 @@ class PendingRequest:
         self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+@dataclass(frozen=True)
+class FalRequest:
+    """A request as its client knows it. pending: what it was before it was over, where this process saw that."""
+
+    job: Job
+    record: RequestRecord
+    prompt: str
+    pending: PendingRequest | None = None
+
+    @property
+    def id(self) -> str:
+        return str(uuid.UUID(self.job.id))
+
+    @property
+    def over(self) -> bool:
+        """Whether its result, or its failure, can be fetched."""
+        return self.job.state.ended if self.pending is None else self.pending.over.is_set()
+
+    @property
+    def failure(self) -> FalError | None:
+        """What went wrong with it, once it is over; None where nothing did."""
+        return failure_of(self.job, self.record)
+
+
+def failure_of(job: Job, record: RequestRecord) -> FalError | None:
+    """What went wrong with a request that is over; None where nothing did."""
+    if record.wrong is not None:
+        return unprocessable(record.wrong)
+    return None if job.state is State.DONE else of_error(job.error or CutOff())
 
 
 def _cancelled(clock: asyncio.TimerHandle | None) -> None:

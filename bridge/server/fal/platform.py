@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from bridge.server.fal.errors import FalError, detail, json_response, unprocessable
 from bridge.server.fal.hosts import ENDPOINT, BaseURLs, urls_of
-from bridge.server.fal.pending import iso
-from bridge.server.fal.requests import FalRequest, Kind, Listing, Requests
+from bridge.server.fal.pending import FalRequest, iso
+from bridge.server.fal.requests import Kind, Listing, Requests
 from bridge.server.fal.responses import output
 from bridge.server.fal.submission import checked_query
 

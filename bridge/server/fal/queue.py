@@ -9,9 +9,9 @@ from starlette.routing import Route
 from bridge.jobs.files import JobFiles
 from bridge.server.fal.errors import flat, json_response, not_found
 from bridge.server.fal.hosts import ENDPOINT, BaseURLs, urls_of
-from bridge.server.fal.requests import FalRequest, Requests
-from bridge.server.fal.responses import Body, addresses, identified, result, status
-from bridge.server.fal.run import SIGN_OF_LIFE, event
+from bridge.server.fal.pending import FalRequest
+from bridge.server.fal.requests import Requests
+from bridge.server.fal.responses import SIGN_OF_LIFE, Body, addresses, event, identified, result, status
 from bridge.server.fal.submission import read_submission
 
 LOOK_EVERY = 1.0
@@ -46,7 +46,7 @@ class Queue:
     async def status(self, request: Request) -> Response:
         """Where a request is: 202 until it is completed, then 200."""
         found = self._find(request)
-        body = status(self._requests, found, urls_of(request), logs_from=0 if _wants_logs(request) else None)
+        body = self._status(found, urls_of(request), logs_from=0 if _wants_logs(request) else None)
         return json_response(body, 200 if body["status"] == "COMPLETED" else 202, identified(found))
 
     async def stream_status(self, request: Request) -> Response:
@@ -71,6 +71,9 @@ class Queue:
             return json_response({"status": "ALREADY_COMPLETED"}, 400, identified(found))
         return json_response({"status": "CANCELLATION_REQUESTED"}, 202, identified(found))
 
+    def _status(self, found: FalRequest, urls: BaseURLs, *, logs_from: int | None) -> Body:
+        return status(found, urls, position=self._requests.position(found), logs_from=logs_from)
+
     def _find(self, request: Request) -> FalRequest:
         found = self._requests.find(request.path_params["request_id"])
         if found is None:
@@ -83,7 +86,7 @@ class Queue:
         lines, quiet = 0, 0.0
         while True:
             seen = pending.version if pending is not None else 0
-            body = status(self._requests, found, urls, logs_from=lines if logs else None)
+            body = self._status(found, urls, logs_from=lines if logs else None)
             news = body.get("logs", [])
             lines += len(news)
             state: Body = {**body, "logs": []}

@@ -5,13 +5,13 @@ import logging
 import time
 import uuid
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from bridge.backends import registry
 from bridge.backends.choice import choose
 from bridge.errors import BadSettings, OutOfSpace, UnflattenError
 from bridge.jobs.engine import Engine
-from bridge.jobs.errors import Abandoned, CutOff
+from bridge.jobs.errors import Abandoned
 from bridge.jobs.job import (
     Awaited,
     Done,
@@ -25,18 +25,16 @@ from bridge.jobs.job import (
     Stacked,
     State,
 )
-from bridge.server.fal.errors import FalError, of_error, unprocessable
+from bridge.server.fal.errors import FalError, unprocessable
 from bridge.server.fal.files import Files, new_name
-from bridge.server.fal.pending import PendingRequest
+from bridge.server.fal.pending import FalRequest, PendingRequest, failure_of
 from bridge.server.fal.pictures import Pictures
 from bridge.server.fal.records import EndedKind, Records, RequestRecord
-from bridge.server.fal.submission import Submission, fingerprint, settings_of
+from bridge.server.fal.submission import Submission, fingerprint, new_record, settings_of
 from bridge.server.fal_api import FalOptions
 
 CLIENT = "fal-api"
 """All of the API's clients take turns with Krita's as one."""
-LONGEST_LISTED = 2048
-"""Characters of an address that the history keeps."""
 
 Kind = Literal[EndedKind, "queued", "in_progress"]
 
@@ -50,30 +48,6 @@ class NotBegun(UnflattenError):
 
     def __init__(self) -> None:
         super().__init__("The request had not begun within the time that its client set.")
-
-
-@dataclass(frozen=True)
-class FalRequest:
-    """A request as its client knows it. pending: what it was before it was over, where this process saw that."""
-
-    job: Job
-    record: RequestRecord
-    prompt: str
-    pending: PendingRequest | None = None
-
-    @property
-    def id(self) -> str:
-        return str(uuid.UUID(self.job.id))
-
-    @property
-    def over(self) -> bool:
-        """Whether its result, or its failure, can be fetched."""
-        return self.job.state.ended if self.pending is None else self.pending.over.is_set()
-
-    @property
-    def failure(self) -> FalError | None:
-        """What went wrong with it, once it is over; None where nothing did."""
-        return failure_of(self.job, self.record)
 
 
 @dataclass(frozen=True)
@@ -326,41 +300,14 @@ class Requests:
     # What is known of them
 
     def _known(self, pending: PendingRequest) -> FalRequest:
-        return _request(self._prompts, pending.job, pending.record, pending)
+        return FalRequest(pending.job, pending.record, self._prompt(pending.job), pending)
+
+    def _prompt(self, job: Job) -> str:
+        return self._prompts.get(job.id) or job.request.settings.prompt
 
     def _ended(self, record: RequestRecord) -> FalRequest | None:
         job = self._engine.look(record.id)
-        return None if job is None else _request(self._prompts, job, record)
-
-
-def _request(
-    prompts: dict[str, str], job: Job, record: RequestRecord, pending: PendingRequest | None = None
-) -> FalRequest:
-    return FalRequest(job, record, prompts.get(job.id) or job.request.settings.prompt, pending)
-
-
-def new_record(submission: Submission) -> RequestRecord:
-    """What the API keeps of a request that has just come."""
-    now, given = time.time(), submission.input
-    record = RequestRecord(
-        uuid.uuid4().hex,
-        now,
-        keep_io=submission.keep_io,
-        keep_for=submission.keep_for,
-        start_by=None if submission.start_within is None else now + submission.start_within,
-    )
-    if given is not None:
-        record.sync, record.seed = given.sync_mode, given.seed
-        if record.keep_io:
-            record.input = _listed(given.model_dump(exclude_unset=True))
-    return record
-
-
-def failure_of(job: Job, record: RequestRecord) -> FalError | None:
-    """What went wrong with a request that is over; None where nothing did."""
-    if record.wrong is not None:
-        return unprocessable(record.wrong)
-    return None if job.state is State.DONE else of_error(job.error or CutOff())
+        return None if job is None else FalRequest(job, record, self._prompt(job))
 
 
 def _is_wanted(pending: PendingRequest, wanted: Listing) -> bool:
@@ -370,9 +317,3 @@ def _is_wanted(pending: PendingRequest, wanted: Listing) -> bool:
         and wanted.request_id in (None, pending.job.id)
         and wanted.kind in (None, kind)
     )
-
-
-def _listed(given: dict[str, Any]) -> dict[str, Any]:
-    """The input as the history shows it: without a whole picture in it."""
-    url = str(given.get("image_url", ""))
-    return given if len(url) <= LONGEST_LISTED else {**given, "image_url": url[:64] + "…"}

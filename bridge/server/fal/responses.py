@@ -16,10 +16,13 @@ from bridge.jobs.job import LayerImages, State
 from bridge.server.fal.errors import json_response, of_error
 from bridge.server.fal.files import address, result_name
 from bridge.server.fal.hosts import ENDPOINT, BaseURLs
-from bridge.server.fal.requests import FalRequest, Requests
+from bridge.server.fal.pending import FalRequest
 
 PIECE = 3 * 2**18
 """Bytes read at a time: whole groups of three, which base64 turns into four letters each."""
+
+SIGN_OF_LIFE = 15.0
+"""Seconds between two signs of life on a stream."""
 
 Body = dict[str, Any]
 
@@ -40,11 +43,11 @@ def addresses(request: FalRequest, urls: BaseURLs) -> Body:
     }
 
 
-def status(requests: Requests, request: FalRequest, urls: BaseURLs, *, logs_from: int | None) -> Body:
-    """A request's status, with its log from line `logs_from` on; None: without."""
+def status(request: FalRequest, urls: BaseURLs, *, position: int, logs_from: int | None) -> Body:
+    """A request's status, with its log from line `logs_from` on; None: without. position: how many jobs go first."""
     body = addresses(request, urls)
     if not request.over and request.job.state is State.QUEUED:
-        return {"status": "IN_QUEUE", **body, "queue_position": requests.position(request)}
+        return {"status": "IN_QUEUE", **body, "queue_position": position}
     body["logs"] = [] if logs_from is None else request.record.log[logs_from:]
     if not request.over:
         return {"status": "IN_PROGRESS", **body}
@@ -94,6 +97,11 @@ def output(request: FalRequest, urls: BaseURLs, marker: str = "") -> Body:
         "has_nsfw_concepts": [image.unsafe for image in saved],
     }
     return {**told, "prompt": request.prompt} if request.prompt else told
+
+
+def event(content: object) -> bytes:
+    """One event of a stream."""
+    return b"data: " + json.dumps(content).encode() + b"\n\n"
 
 
 async def result_event(jobs: JobFiles, request: FalRequest, urls: BaseURLs) -> AsyncIterator[bytes]:

@@ -1,7 +1,6 @@
 """fal.run: a request whose client waits for the result, or follows it as a stream."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
@@ -11,13 +10,10 @@ from starlette.routing import Route
 from bridge.errors import Cancelled
 from bridge.jobs.files import JobFiles
 from bridge.server.fal.hosts import ENDPOINT, BaseURLs, urls_of
-from bridge.server.fal.pending import PendingRequest
-from bridge.server.fal.requests import FalRequest, NotBegun, Requests
-from bridge.server.fal.responses import identified, result, result_event
+from bridge.server.fal.pending import FalRequest, PendingRequest
+from bridge.server.fal.requests import NotBegun, Requests
+from bridge.server.fal.responses import SIGN_OF_LIFE, event, identified, result, result_event
 from bridge.server.fal.submission import read_submission
-
-SIGN_OF_LIFE = 15.0
-"""Seconds between two signs of life on a stream."""
 
 
 class Run:
@@ -94,11 +90,6 @@ class Run:
                 self._requests.leave(pending)
         async for piece in result_event(self._jobs, request, urls):
             yield piece
-
-
-def event(content: object) -> bytes:
-    """One event of a stream."""
-    return b"data: " + json.dumps(content).encode() + b"\n\n"
 
 
 async def _disconnected(request: Request) -> None:

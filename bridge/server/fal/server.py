@@ -9,21 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.routing import BaseRoute
+
 from bridge.backends.choice import choose
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
+from bridge.jobs.files import JobFiles
 from bridge.jobs.local import STORE_FILE
 from bridge.jobs.retention import DAY, sweep
 from bridge.server.auth import local_hosts
-from bridge.server.fal.app import make_fal_app
+from bridge.server.fal.app import make_fal_app, mount
 from bridge.server.fal.certificates import Certificates
 from bridge.server.fal.files import Files, Stored, find_result
 from bridge.server.fal.hosts import JS_PROXY
 from bridge.server.fal.keys import Key, Keys, find_key
 from bridge.server.fal.listener import Listener
 from bridge.server.fal.pictures import Pictures
+from bridge.server.fal.platform import Platform
+from bridge.server.fal.queue import Queue
 from bridge.server.fal.records import Records
 from bridge.server.fal.requests import Requests
+from bridge.server.fal.run import Run
+from bridge.server.fal.storage import Storage
 from bridge.server.fal_api import FalOptions
 from bridge.server.uploads import FOLDER as UPLOADS
 
@@ -71,8 +78,8 @@ class FalServer:
         pictures = Pictures(engine.files, engine.workers, self._files, local_hosts(self.port))
         self._requests = Requests(engine, self._records, self._files, pictures, options, grace=host.grace)
         keys = Keys(key.value)
-        app = make_fal_app(self._requests, engine.files, self._files, keys, port=self.port)
-
+        routes = _routes(self._requests, engine.files, self._files, keys)
+        app = make_fal_app(routes, keys, port=self.port)
         self._listener = Listener(listener, app, self._context)
         self._requests.resume()
         self._housekeeping = asyncio.create_task(self._keep_house())
@@ -116,6 +123,19 @@ class FalServer:
                         self._certificates.load_into(self._context)
             except (OSError, UnflattenError):
                 log.exception("fal's API could not keep house")
+
+
+def _routes(requests: Requests, jobs: JobFiles, files: Files, keys: Keys) -> list[BaseRoute]:
+    """All of fal's hosts, each under its path; fal.run's at the root, too."""
+    run, storage = Run(requests, jobs), Storage(files, keys)
+    return [
+        *run.routes(),
+        mount("fal.run", run.routes()),
+        mount("queue.fal.run", Queue(requests, jobs).routes()),
+        mount("rest.fal.ai", storage.rest_routes()),
+        mount("v3.fal.media", storage.media_routes()),
+        mount("api.fal.ai", Platform(requests).routes()),
+    ]
 
 
 async def start_fal_server(host: Host, options: FalOptions) -> FalServer:

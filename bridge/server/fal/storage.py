@@ -13,8 +13,7 @@ from bridge.server.fal.files import Files, TooLarge, UploadsFull, address
 from bridge.server.fal.hosts import urls_of
 from bridge.server.fal.keys import Keys
 from bridge.server.fal.pending import iso
-from bridge.server.fal.schema import Initiation
-from bridge.server.fal.submission import checked, read_json, read_lifecycle, read_pieces
+from bridge.server.fal.submission import Initiation, checked, read_json, read_lifecycle, read_pieces
 
 Taken = TypeVar("Taken")
 

@@ -1,18 +1,24 @@
-"""A request as a client submits it: its body and headers, checked before anything is done for it."""
+"""A request as a client submits it: its body and headers, checked before anything is done for it.
+
+What comes in has the names, defaults, ranges and descriptions of the endpoint's page. openapi.json says the same; a
+test holds the two together.
+"""
 
 import asyncio
 import hashlib
 import json
 import math
+import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from bridge.server.fal.errors import Detail, FalError, detail, flat, of_pydantic, unprocessable
-from bridge.server.fal.schema import QwenImageLayeredInput
+from bridge.server.fal.records import RequestRecord
 from bridge.settings import MAX_SEED, Settings
 
 MOST_JSON = 32 * 2**20
@@ -20,9 +26,52 @@ MOST_JSON = 32 * 2**20
 STALL = 60.0
 """Seconds that a body on its way in may stand still."""
 LEAST_TIMEOUT = 1.0
+LONGEST_LISTED = 2048
+"""Characters of an address that the history keeps."""
 LONGEST_EXPIRY = 10 * 365 * 86_400.0
 
 Checked = TypeVar("Checked", bound=BaseModel)
+
+SAMPLE = "https://v3b.fal.media/files/b/0a86d421/6xSMYtyW-fm2ciM6dHEgB.png"
+
+
+class QwenImageLayeredInput(BaseModel):
+    """The request. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    prompt: Annotated[str | None, Field(description="A caption for the input image.")] = None
+    image_url: Annotated[str, Field(description="The URL of the input image.", examples=[SAMPLE])]
+    negative_prompt: Annotated[str, Field(description="The negative prompt to generate an image from.")] = ""
+    num_inference_steps: Annotated[int, Field(ge=1, le=50, description="The number of inference steps to perform.")] = (
+        28
+    )
+    guidance_scale: Annotated[
+        float, Field(ge=1, le=20, description="The guidance scale to use for the image generation.")
+    ] = 5
+    seed: Annotated[
+        int | None,
+        Field(description="The same seed and the same prompt give the same image every time."),
+    ] = None
+    sync_mode: Annotated[
+        bool,
+        Field(description="If true, the media are returned as data URIs, and are not in the request history."),
+    ] = False
+    num_layers: Annotated[int, Field(ge=1, le=10, description="The number of layers to generate.")] = 4
+    enable_safety_checker: Annotated[bool, Field(description="If true, the safety checker is enabled.")] = True
+    output_format: Annotated[Literal["png", "webp"], Field(description="The format of the generated image.")] = "png"
+    acceleration: Annotated[Literal["none", "regular", "high"], Field(description="The acceleration level to use.")] = (
+        "regular"
+    )
+
+
+class Initiation(BaseModel):
+    """A file that is about to be uploaded."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    file_name: str = "upload.bin"
+    content_type: str = "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -138,6 +187,23 @@ def settings_of(given: QwenImageLayeredInput) -> Settings:
     )
 
 
+def new_record(submission: Submission) -> RequestRecord:
+    """What the API keeps of a request that has just come."""
+    now, given = time.time(), submission.input
+    record = RequestRecord(
+        uuid.uuid4().hex,
+        now,
+        keep_io=submission.keep_io,
+        keep_for=submission.keep_for,
+        start_by=None if submission.start_within is None else now + submission.start_within,
+    )
+    if given is not None:
+        record.sync, record.seed = given.sync_mode, given.seed
+        if record.keep_io:
+            record.input = _listed(given.model_dump(exclude_unset=True))
+    return record
+
+
 def fingerprint(submission: Submission, given: QwenImageLayeredInput, picture: str, splitter: object) -> str:
     """What equal requests have in common: all that is asked of the layers, and how they may be kept.
 
@@ -168,3 +234,9 @@ def _wrong_header(name: str, must: str) -> FalError:
 def _too_long(most: int) -> FalError:
     sentence = f"The request's body is larger than {most // 2**20} MB: upload the picture, and send its address."
     return flat(413, sentence, "file_too_large")
+
+
+def _listed(given: dict[str, Any]) -> dict[str, Any]:
+    """The input as the history shows it: without a whole picture in it."""
+    url = str(given.get("image_url", ""))
+    return given if len(url) <= LONGEST_LISTED else {**given, "image_url": url[:64] + "…"}

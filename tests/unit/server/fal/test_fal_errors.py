@@ -9,7 +9,7 @@ import pytest
 from bridge.errors import Kind, OutOfSpace, UnflattenError, WorkerDied
 from bridge.jobs.errors import Abandoned, Busy, CutOff, LayersGone, ShuttingDown
 from bridge.server.fal.errors import LONGEST_ECHO, FalError, of_error, of_pydantic
-from bridge.server.fal.schema import QwenImageLayeredInput
+from bridge.server.fal.submission import QwenImageLayeredInput
 
 
 def of_kind(kind: Kind, code: str = "something_new", *, retryable: bool = False) -> FalError:

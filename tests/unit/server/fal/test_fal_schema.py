@@ -13,7 +13,7 @@ import pytest
 
 from bridge.server.fal.app import DOCUMENT
 from bridge.server.fal.platform import ListQuery
-from bridge.server.fal.schema import Initiation, QwenImageLayeredInput
+from bridge.server.fal.submission import Initiation, QwenImageLayeredInput
 from tests.unit.trial.fal_api import ENDPOINT, KEY, PLATFORM, Api, open_api
 from tests.unit.trial.running import Starter
 
