@@ -15,7 +15,7 @@ from typing import Any
 
 from . import protocol
 from .errors import UnflattenError
-from .job import Choices, Done, Failed, JobEvent, JobRequest, LayerRows, Outline, Progressed, Stacked
+from .job import Choices, Done, Failed, JobEvent, JobRequest, LayerRows, Outline, Progressed, Stacked, Whole
 from .launch import Installation, find_or_start
 from .upload import Upload
 from .wire import BinaryFrame, Gone, Refused, Stopped, Wire
@@ -116,7 +116,8 @@ class JobConnection(threading.Thread):
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._job = ""
         self._opaque = True
-        self._sent = False
+        self.sent = False
+        """Whether the whole picture is on its way."""
         self._accepted = False
         self._stack: Stacked | None = None
         self._have: set[int] = set()
@@ -184,7 +185,7 @@ class JobConnection(threading.Thread):
                 self._opaque = self._opaque and request.space.is_opaque(buffer)
         if profile:
             wire.send_bytes(bytearray(profile))
-        self._sent = True
+        self.sent = True
 
     def _listen(self, wire: Wire) -> None:
         while True:
@@ -248,6 +249,8 @@ class JobConnection(threading.Thread):
         if row != height or begun:
             raise protocol.ProtocolError("A layer arrived with a wrong number of pixels.")
         self._have.add(index)
+        if len(self._have) == len(self._stack.layers):
+            self._emit(Whole())
 
     def _finish(self, message: dict[str, Any]) -> None:
         if self._stack is None or len(self._have) != len(self._stack.layers):
@@ -265,7 +268,7 @@ class JobConnection(threading.Thread):
     def _cancel(self, wire: Wire) -> None:
         """Cancel the job. Before the picture is whole there is none yet: closing the connection is enough."""
         try:
-            if self._sent:
+            if self.sent:
                 wire.send_text(protocol.encode("cancel", job=self._job))
         except Gone:
             return

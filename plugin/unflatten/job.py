@@ -108,8 +108,13 @@ class LayerRows:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """All rows of all layers have arrived. The bridge still measures them."""
+
+
+@dataclass(frozen=True)
 class Done:
-    """All layers have arrived."""
+    """The job is done. report: the bridge's figures."""
 
     report: dict[str, Any]
 
@@ -127,4 +132,4 @@ class Failed:
     kind: str = ""
 
 
-JobEvent = Union[Progressed, Stacked, LayerRows, Done, Failed]
+JobEvent = Union[Progressed, Stacked, LayerRows, Whole, Done, Failed]

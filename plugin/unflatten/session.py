@@ -1,4 +1,4 @@
-"""One document taken apart: reads the canvas, asks the bridge, fills the layers, checks the result.
+"""One document taken apart: reads the canvas, asks the bridge, fills the layers, hands them over, checks the result.
 
 The caller drives it by step(): from a timer in the window, from a loop in a batch. A step takes BUDGET seconds at most,
 unless a single call of Krita's takes longer.
@@ -18,10 +18,10 @@ from typing import Any
 from .canvas import Canvas, Reading, View, view_pieces
 from .connection import JobConnection, Upload
 from .errors import UnflattenError
-from .job import Choices, Done, Failed, JobRequest, LayerRows, Progressed, Stacked
+from .job import Choices, Done, Failed, JobRequest, LayerRows, Progressed, Stacked, Whole
 from .krita_api import Document
 from .launch import Installation
-from .layers import GroupRemoved, Scratch, WaitingGroup
+from .layers import Scratch
 from .pixels import Difference, Space
 
 BUDGET = 0.04
@@ -64,7 +64,8 @@ class Session:
         self._on_progress = on_progress
         self._installation = installation
         self._scratch: Scratch | None = None
-        self._group: WaitingGroup | None = None
+        self._layers = 0
+        self._handed_over = False
         self._upload = Upload()
         request = JobRequest(
             width=self.canvas.width,
@@ -91,9 +92,7 @@ class Session:
         except UnflattenError as error:
             cancelled = error.kind == "cancelled"
             ending = Ending.CANCELLED if cancelled else Ending.FAILED
-            self._end(Outcome(ending, error.message, error.hint, attention=not cancelled))
-        except GroupRemoved:
-            self._end(Outcome(Ending.CANCELLED, "The new group is gone from the document: stopped."))
+            self._end_early(Outcome(ending, error.message, error.hint, attention=not cancelled))
         except Exception:
             # Text only: a kept traceback would keep Krita's objects alive after Krita has freed them.
             log = _write_log(self._installation, traceback.format_exc())
@@ -103,9 +102,9 @@ class Session:
         return self.outcome
 
     def cancel(self) -> None:
-        """End it now, and take back what is in the document."""
+        """End it now. The document is as it was, unless the layers are in it already."""
         if self.outcome is None:
-            self._end(Outcome(Ending.CANCELLED, "Cancelled. The picture is as it was."))
+            self._end_early(Outcome(Ending.CANCELLED, "Cancelled. The picture is as it was."))
             self._release()
 
     def _release(self) -> None:
@@ -121,9 +120,9 @@ class Session:
 
     def _check_document(self) -> None:
         if not self.canvas.is_open():
-            self._end(Outcome(Ending.CANCELLED, f"“{self.canvas.name}” was closed, so it is not taken apart."))
+            self._end_early(Outcome(Ending.CANCELLED, f"“{self.canvas.name}” was closed, so it is not taken apart."))
         elif not self.canvas.is_same_size():
-            self._end(
+            self._end_early(
                 Outcome(
                     Ending.CANCELLED,
                     f"“{self.canvas.name}” was resized while its layers were being made, so they no longer fit.",
@@ -139,16 +138,14 @@ class Session:
             yield from self._read()
         else:
             yield from self._read_with_view()
-        if self._scratch is None:
-            self._scratch = Scratch(self.canvas)
-            yield
-        yield from self._receive(self._scratch)
-        if self._group is None:
-            raise UnflattenError("The bridge sent no layers.", "Try again.")
+        yield from self._receive(Whole)
         changed = Difference(self.canvas.space)
         yield from self._compare(changed)
+        assert self._scratch is not None
+        self._scratch.hand_over(visible=not changed.largest)
+        self._handed_over = True
+        yield from self._receive(Done)
         if changed.largest:
-            self._group.refresh()
             self._finish(
                 "The layers are ready, but the picture was changed while they were being made. "
                 "Their group shows it as it was at the start, so it is left hidden.",
@@ -156,7 +153,6 @@ class Session:
                 attention=True,
             )
             return
-        self._group.show()
         difference = Difference(self.canvas.space)
         yield from self._compare(difference)
         if difference.largest > 1:
@@ -166,7 +162,7 @@ class Session:
                 attention=True,
             )
         else:
-            self._finish(*self._success())
+            self._finish(f"{self._in_the_document()} The picture looks the same as before.", self._notes())
 
     def _read(self) -> Iterator[None]:
         """Hand Krita's pixels to the connection as they are read."""
@@ -199,8 +195,8 @@ class Session:
             _PROFILES[key] = scratch.profile()
         return _PROFILES[key]
 
-    def _receive(self, scratch: Scratch) -> Iterator[None]:
-        """Take what the connection hands on, until the job is done."""
+    def _receive(self, last: type[Whole] | type[Done]) -> Iterator[None]:
+        """Take what the connection hands on, up to the event `last`."""
         while True:
             end = time.monotonic() + BUDGET
             while time.monotonic() < end:
@@ -210,19 +206,24 @@ class Session:
                     break
                 if isinstance(event, Progressed):
                     self._on_progress(event)
+                    if self._scratch is None and self._connection.sent:
+                        # Not before: Krita lets no other thread work while it makes a document.
+                        self._scratch = Scratch(self.canvas)
                 elif isinstance(event, Stacked):
                     self._on_progress(Progressed("Filling the layers"))
-                    names = [layer.name for layer in event.layers]
-                    self._group = WaitingGroup(self.canvas, scratch, names, covers=not event.opaque)
+                    self._layers = len(event.layers)
+                    self._scratch = self._scratch or Scratch(self.canvas)
+                    self._scratch.build([layer.name for layer in event.layers], covers=not event.opaque)
                     break
-                elif isinstance(event, LayerRows) and self._group is not None:
-                    self._group.write(event)
+                elif isinstance(event, LayerRows) and self._scratch is not None:
+                    self._scratch.write(event)
                     self._connection.take_back(event)
                 elif isinstance(event, Done):
                     self.report = event.report
-                    return
                 elif isinstance(event, Failed):
                     raise UnflattenError(event.message, event.hint, event.code, event.kind)
+                if isinstance(event, last):
+                    return
             yield
 
     def _compare(self, difference: Difference) -> Iterator[None]:
@@ -240,28 +241,31 @@ class Session:
                     yield from _compare_slowly(difference, bytes(strip), bytes(sent), self.canvas.space.pixel_size)
             yield
 
-    def _success(self) -> tuple[str, str]:
-        count = int(self.report.get("layers", 0))
-        notes = [str(note) for note in self.report.get("notes", [])]
+    def _in_the_document(self) -> str:
         cost = float(self.report.get("cost") or 0)
-        paid = f" for ${cost:.2f}" if cost else ""
-        return f"Taken apart into {count} layers{paid}. The picture looks the same as before.", "\n".join(notes)
+        many = f"{self._layers} layer{'s' * (self._layers != 1)}"
+        return f"Taken apart into {many}{f' for ${cost:.2f}' if cost else ''}."
+
+    def _notes(self) -> str:
+        return "\n".join(str(note) for note in self.report.get("notes", []))
 
     def _finish(self, message: str, hint: str, attention: bool = False) -> None:
         self._end(Outcome(Ending.DONE, message, hint, attention))
+
+    def _end_early(self, outcome: Outcome) -> None:
+        """End it with `outcome`, unless the layers are in the document already: then only the last look is left out."""
+        self._end(Outcome(Ending.DONE, self._in_the_document(), self._notes()) if self._handed_over else outcome)
 
     def _end(self, outcome: Outcome) -> None:
         if self.outcome is not None:
             return
         self.outcome = outcome
         self._connection.stop()
-        if outcome.ending is not Ending.DONE and self._group is not None and self.canvas.is_open():
-            self._group.take_back()
         if self._scratch is not None:
             self._scratch.close()
         # Frees the picture at once.
         self._upload = Upload()
-        self._scratch = self._group = None
+        self._scratch = None
 
 
 def _compare_slowly(difference: Difference, one: bytes, other: bytes, pixel_size: int) -> Iterator[None]:

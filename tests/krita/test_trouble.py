@@ -1,5 +1,6 @@
 """What an artist may give it or do to it: a sentence each time, no half-made group, and the next picture works."""
 
+import time
 from pathlib import Path
 
 import psutil
@@ -186,10 +187,38 @@ def test_nothing_of_a_session_waits_for_the_collector(krita: Krita, scripted: Br
                 wait_for_the_job(krita)
                 krita.trigger(action="unflatten_cancel")
             krita.wait_until_idle()
-            for kind in ("Session", "Running", "WaitingGroup", "Scratch", "Canvas"):
+            for kind in ("Session", "Running", "Scratch", "Canvas"):
                 assert krita.living(kind=kind) == 0, kind
     finally:
         krita.collect_garbage(automatically=True)
+
+
+def test_cancelled_while_the_layers_fill(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    """Nothing is in the document yet, so there is nothing to take back, and nothing for a redo to bring back."""
+    scripted.script(objects=4, whole=1)
+    fill(krita, "Half", tmp_path, 1500, 1500)
+    before = seen(krita, "Half", tmp_path)
+    krita.trigger_while_layers_fill(action="unflatten_cancel")
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle()
+    assert_untouched(krita, "Half")
+    krita.trigger(action="edit_redo")
+    time.sleep(0.5)  # for Krita to do what it must not
+    assert_untouched(krita, "Half")
+    assert compare(before, seen(krita, "Half", tmp_path)) == (0, 1.0)
+    assert krita.progress_windows() == []
+    assert_the_next_one_works(krita, scripted, tmp_path)
+
+
+def test_the_artists_own_undo_while_the_layers_fill(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    scripted.script(objects=4, whole=1)
+    fill(krita, "Busy", tmp_path, 1500, 1500)
+    (tmp_path / "more").write_bytes(bytes(1500 * 1500 * 4))
+    krita.add_layers(name="Busy", paths=[str(tmp_path / "more")])
+    krita.trigger_while_layers_fill(action="edit_undo")
+    krita.trigger(action="unflatten_image")
+    krita.wait_until_idle()
+    assert [layer["name"] for layer in krita.layers(name="Busy")][1:] == ["Unflattened Busy"]
 
 
 def test_undone_by_the_artist_the_moment_it_arrives(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import re
+import sys
 
 import krita as krita_module
 from krita import Krita
@@ -197,10 +198,10 @@ def living(kind):
 
 
 def undo_when_the_group_arrives(name):
-    """Press undo within the first ticks of the group's life, while its layers are still being filled.
+    """Press undo within the first ticks of the group's life, and once more after each second that it is still there.
 
-    Now and then on a loaded machine the group is still there afterwards; why is not known. As an artist would, press
-    again after a second.
+    Krita spends an undo on whatever stroke of its own still runs (KisStrokesQueue::tryCancelCurrentStrokeAsync), such
+    as one that redraws the canvas.
     """
     timer = QTimer()
     pressed = False
@@ -220,6 +221,19 @@ def undo_when_the_group_arrives(name):
     timer.timeout.connect(look)
     timer.start(1)
     windows.append(timer)
+
+
+def trigger_while_layers_fill(action):
+    """Trigger an action once the first rows of a layer are written."""
+    scratch = sys.modules["unflatten.layers"].Scratch
+    original = scratch.write
+
+    def written(self, rows):
+        scratch.write = original
+        original(self, rows)
+        QTimer.singleShot(0, Krita.instance().action(action).trigger)
+
+    scratch.write = written
 
 
 def profiles(model="RGBA", depth="U8"):

@@ -25,7 +25,7 @@ class Timing:
         self.gaps = []  # start, end
         self.wire = []  # what the connection handed on, when
         self.bytes = {}
-        self.last_row = self.shown = None
+        self.last_row = self.handed_over = None
         self.outcome = self.report = None
         for kind, names in CALLS.items():
             for name in names:
@@ -35,8 +35,8 @@ class Timing:
         session, layers = sys.modules["unflatten.session"], sys.modules["unflatten.layers"]
         self._watch(sys.modules["unflatten.connection"].JobConnection, "_emit", self._emitted)
         self._watch(session.Session, "step", self._stepped)
-        self._watch(layers.WaitingGroup, "write", self._written)
-        self._watch(layers.WaitingGroup, "show", lambda start, end, a: setattr(self, "shown", end))
+        self._watch(layers.Scratch, "write", self._written)
+        self._watch(layers.Scratch, "hand_over", lambda start, end, a: setattr(self, "handed_over", end))
         self._timer = QTimer()
         self._timer.setTimerType(Qt.PreciseTimer)
         self._timer.timeout.connect(self._tick)
@@ -46,10 +46,10 @@ class Timing:
     def _watch(self, owner, name, told):
         original = getattr(owner, name)
 
-        def watched(*arguments):
+        def watched(*arguments, **named):
             start = time.perf_counter()
             try:
-                return original(*arguments)
+                return original(*arguments, **named)
             finally:
                 told(start, time.perf_counter(), arguments)
 
@@ -93,7 +93,7 @@ class Timing:
             "outcome": self.outcome,
             "report": self.report,
             "last_row": since(self.last_row),
-            "shown": since(self.shown),
+            "handed_over": since(self.handed_over),
             "bytes": [self.bytes[index] for index in sorted(self.bytes)],
             "gaps": [[since(a), round((b - a) * 1000)] for a, b in self.gaps],
             "calls": [[name, since(a), round((b - a) * 1000)] for name, a, b in self.calls if b - a > 0.03],
