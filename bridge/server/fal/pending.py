@@ -108,12 +108,17 @@ class FalRequest:
 
     job: Job
     record: RequestRecord
-    prompt: str
+    unwritten_prompt: str | None = None
     pending: PendingRequest | None = None
 
     @property
     def id(self) -> str:
         return str(uuid.UUID(self.job.id))
+
+    @property
+    def prompt(self) -> str:
+        """The prompt; empty where it may not be kept and the API was closed since."""
+        return self.unwritten_prompt or self.job.request.settings.prompt
 
     @property
     def over(self) -> bool:

@@ -235,7 +235,7 @@ class Requests:
         job = Job(request, state=State.FAILED, created=record.sent, ended=record.sent, error=told)
         self._engine.store.add(job)
         self._write_end(job, record)
-        return FalRequest(job, record, "")
+        return FalRequest(job, record)
 
     def _join(self, met: PendingRequest, submission: Submission, *, attended: bool) -> None:
         """An equal request has come: what is there already goes on for the more patient of the two."""
@@ -300,14 +300,11 @@ class Requests:
     # What is known of them
 
     def _known(self, pending: PendingRequest) -> FalRequest:
-        return FalRequest(pending.job, pending.record, self._prompt(pending.job), pending)
-
-    def _prompt(self, job: Job) -> str:
-        return self._prompts.get(job.id) or job.request.settings.prompt
+        return FalRequest(pending.job, pending.record, self._prompts.get(pending.job.id), pending)
 
     def _ended(self, record: RequestRecord) -> FalRequest | None:
         job = self._engine.look(record.id)
-        return None if job is None else FalRequest(job, record, self._prompt(job))
+        return None if job is None else FalRequest(job, record, self._prompts.get(job.id))
 
 
 def _is_wanted(pending: PendingRequest, wanted: Listing) -> bool:
