@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -48,9 +48,12 @@ Options = Annotated[
 
 @app.command()
 def split(
-    picture: Annotated[Path, typer.Argument(help="PNG, JPEG, WebP, TIFF, BMP, PSD, ORA or KRA, 8 bits a channel.")],
+    picture: Annotated[
+        Path, typer.Argument(help="PNG, JPEG, WebP, TIFF, BMP, PSD, ORA or KRA; “-”: from a pipe.", readable=False)
+    ],
     output: Annotated[
-        str, typer.Option("--output", "-o", help="OUT.ora, OUT.psd, or DIR/ for PNG files.", metavar="OUT")
+        str,
+        typer.Option("--output", "-o", help="OUT.ora, OUT.psd, DIR/ for PNG files, “-”: ORA to a pipe.", metavar="OUT"),
     ],
     layers: Layers = None,
     prompt: Prompt = None,
@@ -70,17 +73,15 @@ def split(
 ) -> None:
     """Split one picture into its layers."""
     from bridge.command.interrupt import run
+    from bridge.command.pipes import STANDARD, layers_file, picture_file
+    from bridge.command.sources import check_readable
     from bridge.command.split import Order
     from bridge.command.split import split as split_one
-    from bridge.files.kinds import check_is_file
     from bridge.files.save import check_sheet, check_target, format_of
 
-    target = Path(output)
-    kind = format_of(target, folder=output.endswith(("/", "\\")))
-    check_target(target, picture, force=force)
-    if sheet:
-        check_sheet(sheet, picture, target, force=force)
-    check_is_file(picture)
+    piped = output == STANDARD
+    if piped and as_json:
+        raise BadSettings("Layers and JSON cannot both go to standard output.", "Leave one of them out.")
     asked = {
         "num_layers": layers,
         "prompt": prompt,
@@ -91,17 +92,25 @@ def split(
         "acceleration": acceleration,
         "enable_safety_checker": safety_checker,
     }
-    order = Order(picture, target, kind, asked, backend, option or (), sheet)
-    outcome = run(lambda interrupt: split_one(order, interrupt))
+    with layers_file(output) as saved, picture_file(picture) as source:
+        target = Path(saved)
+        kind = format_of(target, folder=output.endswith(("/", "\\")))
+        check_target(target, picture, force=force)
+        if sheet:
+            check_sheet(sheet, picture, target, force=force)
+        check_readable(source)
+        order = Order(source, target, kind, asked, backend, option or (), sheet)
+        outcome = run(lambda interrupt: split_one(order, interrupt))
     if as_json:
         _print_json({"picture": str(picture), "output": output, **outcome.as_dict()})
     else:
-        print(*outcome.lines(output), sep="\n")
+        lines = outcome.lines("standard output" if piped else output)
+        print(*lines, sep="\n", file=sys.stderr if piped else sys.stdout)
 
 
 @app.command()
 def batch(
-    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", readable=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.", metavar="DIR")],
     format: Annotated[str, typer.Option(help="ora, psd or png (a folder for each).", metavar="ora|psd|png")] = "ora",
     layers: Layers = None,
@@ -117,9 +126,10 @@ def batch(
     workers: Annotated[int | None, typer.Option(help="Pictures at once; by itself, as many as help.", min=1)] = None,
 ) -> None:
     """Split many pictures. Run again, it goes on where it stopped; the exit code is 1 if any picture failed."""
-    from bridge.command.batch import Batch, format_named, pictures_in, run_batch
+    from bridge.command.batch import Batch, format_named, run_batch
     from bridge.command.interrupt import run
     from bridge.command.show import BatchView
+    from bridge.command.sources import find_pictures
     from bridge.command.wanted import wanted
 
     kind = format_named(format)
@@ -134,7 +144,7 @@ def batch(
         "enable_safety_checker": safety_checker,
     }
     how = Batch(output, kind, wanted(asked, backend, option or []), workers)
-    found, view = pictures_in(pictures, output), BatchView()
+    found, view = find_pictures(pictures, output), BatchView()
     if not run(lambda interrupt: run_batch(found, how, view, interrupt)):
         raise Cancelled("Stopped. Run the same command again to go on.")
     if view.failed:
@@ -293,11 +303,14 @@ def _root(
 
 def main() -> None:
     """The command `unflatten`. Every error ends here, as a sentence and what to do next."""
-    for stream in (sys.stdout, sys.stderr):
-        # A layer's name may hold any letter, a terminal or a pipe may not: better a ? than no result.
-        stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    # A stream may be closed (“>&-”); a layer's name may hold any letter, a terminal may not: better a ? than no result.
+    sys.stdout = _writable(sys.stdout)
+    sys.stderr = _writable(sys.stderr)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except Cancelled as problem:
         print(f"{problem.message} {problem.hint}".strip(), file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -314,6 +327,26 @@ def main() -> None:
         # Whoever read the output has gone (“| head”): nothing to say, and nobody to say it to.
         sys.stderr.close()
         sys.exit(1)
+    except OSError as problem:
+        told, hint = f"{problem.filename} could not be used", "Look at its name and its permissions."
+        if not problem.filename:
+            told, hint = "The work is done, but standard output takes nothing", "Send it somewhere else."
+        print(f"{told}: {problem.strerror or problem}.\n{hint}", file=sys.stderr)
+        _drop(sys.stdout)
+        sys.exit(1)
+
+
+def _writable(stream: TextIO | None) -> TextIO:
+    """The stream, or, where it is closed, one that takes everything and shows nothing."""
+    if stream is None:
+        return open(os.devnull, "w")
+    stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    return stream
+
+
+def _drop(stream: TextIO) -> None:
+    """Have Python say nothing more of what `stream` could not take."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _worded(value: object) -> str:

@@ -7,15 +7,20 @@ only, Python 3.9 and later.
 import hashlib
 import itertools
 import json
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional
 
 # Relative, because the plugin has it beside this file too.
 from .atomic_text import write_text
 
 MANIFEST_FILE = ".unflatten-batch.json"
 _PIECE = 2**20
+_LONGEST_NAME = 255  # bytes that a file's name may have on most systems
+_FOLDERS_NAMED = 3  # folders above a picture whose names may go into its result's
 
 
 @dataclass(frozen=True)
@@ -50,22 +55,39 @@ class Manifest:
         known = self._entries.get(name)
         return known is not None and known.result in ("", digest(self._folder / name))
 
-    def source_of(self, name: str) -> Optional[str]:
-        """The picture that the result of that name was made from; None where no batch made it."""
-        known = self._entries.get(name)
-        return known.source if known else None
+    def names(self, wanted: Sequence[Entry], ending: str) -> list[str]:
+        """A name that ends in `ending` for the result of each, in order; each is of another source.
 
-    def name_for(self, source: Path, ending: str) -> str:
-        """The name of the earlier result of `source` that ends in `ending`; else one that nothing has yet.
-
-        source: absolute. A name counts as taken where a file has it that no batch made, or a result of another picture.
+        A picture keeps the name that its result has in the list: by its path, or by its content where it was moved. A
+        new one gets its own name; where that is taken or others would get the same, its full name or its folder's name
+        before it; at last a number. ending: empty for folders.
         """
-        for name, entry in self._entries.items():
-            if entry.source == str(source) and name.endswith(ending):
-                return name
-        numbered = (f"{source.name} ({number}){ending}" for number in itertools.count(2))
-        names = itertools.chain((f"{source.stem}{ending}", f"{source.name}{ending}"), numbered)
-        return next(name for name in names if name not in self._entries and not (self._folder / name).exists())
+        kept = self._kept(wanted, ending)
+        everyone = {each.source: _bases(Path(each.source), ending) for each in (*self._entries.values(), *wanted)}
+        given = {each.source: everyone[each.source] for each in wanted if each.source not in kept}
+        shared = [Counter(map(_key, level)) for level in itertools.zip_longest(*everyone.values(), fillvalue="")]
+        taken = {_key(name) for name in itertools.chain(self._entries, _lying_in(self._folder), kept.values())}
+        for source, bases in given.items():
+            apart = (base + ending for base, others in zip(bases, shared) if others[_key(base)] == 1)
+            names = itertools.chain(apart, [bases[0] + ending], _numbered(bases[0], ending))
+            kept[source] = next(n for n in names if len(os.fsencode(n)) <= _LONGEST_NAME and _key(n) not in taken)
+            taken.add(_key(kept[source]))
+        return [kept[each.source] for each in wanted]
+
+    def _kept(self, wanted: Sequence[Entry], ending: str) -> dict[str, str]:
+        """The names that are in the list already, by their sources' paths."""
+        ours = {name: entry for name, entry in self._entries.items() if _ends_so(name, entry, ending)}
+        by_path = {entry.source: name for name, entry in ours.items()}
+        kept = {each.source: by_path[each.source] for each in wanted if each.source in by_path}
+        moved = {
+            (entry.picture, entry.how): name
+            for name, entry in ours.items()
+            if entry.picture and name not in kept.values() and not os.path.exists(entry.source)
+        }
+        for each in wanted:
+            if each.source not in kept and (each.picture, each.how) in moved:
+                kept[each.source] = moved.pop((each.picture, each.how))
+        return kept
 
     def results(self) -> set[Path]:
         """Where the results lie."""
@@ -79,7 +101,46 @@ class Manifest:
         self._entries.update(_read(self._folder))
         self._entries.update(entries)
         told = {name: asdict(entry) for name, entry in sorted(self._entries.items())}
-        write_text(self._folder / MANIFEST_FILE, json.dumps({"done": told}, indent=1, ensure_ascii=False))
+        # ASCII: a name may hold bytes that are no UTF-8.
+        write_text(self._folder / MANIFEST_FILE, json.dumps({"done": told}, indent=1))
+
+
+def _bases(source: Path, ending: str) -> list[str]:
+    """What a result may be called, without its ending, the best first: c, c.png, b-c, b-c.png, a-b-c, …"""
+    if ending:
+        last = (source.stem, source.name)
+    else:  # no folder that looks like a picture
+        last = (source.stem + "-layers" * ("." in source.stem), source.name + "-layers")
+    bases: list[str] = []
+    before = ""
+    for folder in ("", *reversed(source.parts[1:-1][-_FOLDERS_NAMED:])):
+        before = f"{folder}-{before}" if folder else before
+        bases += [before + each for each in last]
+    return bases
+
+
+def _numbered(stem: str, ending: str) -> Iterator[str]:
+    for number in itertools.count(2):
+        mark = f" ({number}){ending}"
+        while len(os.fsencode(stem + mark)) > _LONGEST_NAME:
+            stem = stem[:-1]
+        yield stem + mark
+
+
+def _key(name: str) -> str:
+    """The same for names that some file system takes for one: they differ in case, or in how accents are written."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _ends_so(name: str, entry: Entry, ending: str) -> bool:
+    return name.endswith(ending) if ending else entry.how.startswith("png ")
+
+
+def _lying_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def digest(path: Path) -> str:

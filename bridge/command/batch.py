@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-from collections import Counter
 from collections.abc import Generator
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, replace
@@ -16,11 +15,11 @@ from bridge.backends import registry
 from bridge.command import price, workers
 from bridge.command.interrupt import Interrupt
 from bridge.command.run import Outcome, opened, remove_leftovers, request_for, run_jobs
+from bridge.command.sources import Found
 from bridge.command.wanted import Wanted
-from bridge.errors import BadPicture, BadSettings, UnflattenError
+from bridge.errors import BadSettings, UnflattenError
 from bridge.files.disk import explained
-from bridge.files.kinds import ENDINGS
-from bridge.files.save import CannotSave, Format
+from bridge.files.save import CannotSave, Format, check_writable
 from bridge.jobs.job import JobRequest, Progressed
 from bridge.manifest import MANIFEST_FILE, Entry, Manifest, digest
 
@@ -63,27 +62,6 @@ class View(Protocol):
     def show(self, result: Result) -> None: ...
 
 
-def pictures_in(named: list[Path], output: Path) -> list[Path]:
-    """The pictures named, and those in the folders named (not in folders inside them), each once, in order.
-
-    output: where results go; what a batch has put there is taken only where it is named itself.
-    """
-    found: dict[Path, None] = {}
-    results = Manifest(output).results()
-    for path in named:
-        inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        for file in inside:
-            if file == path or (_is_picture(file) and file.resolve() not in results):
-                found[file] = None
-    if not found:
-        raise BadPicture("There are no pictures there.", f"Taken are files that end in {', '.join(ENDINGS)}.")
-    return list(found)
-
-
-def _is_picture(file: Path) -> bool:
-    return file.is_file() and file.suffix.lower() in ENDINGS and not file.name.startswith(".")
-
-
 def format_named(name: str) -> Format:
     """The format of that name. Raises BadSettings."""
     if name not in ("ora", "psd", "png"):
@@ -96,19 +74,23 @@ def worker_count(pictures: int, cores: int, memory: int) -> int:
     return max(1, min(pictures, -(-cores // CORES_EACH), memory // MEMORY_EACH))
 
 
-async def run_batch(sources: list[Path], batch: Batch, view: View, interrupt: Interrupt) -> bool:
+async def run_batch(found: Found, batch: Batch, view: View, interrupt: Interrupt) -> bool:
     """Split every picture that is not done yet, and show what became of each; False where the user asked to stop.
 
     Raises UnflattenError where none can be split.
     """
     requests: list[JobRequest] = []
+    sources = found.pictures
+    _make_folder(batch.folder)
     try:
         count = batch.workers or _worker_count(len(sources))
         async with workers.started() as pool, opened(batch.wanted.chosen, pool, count) as engine:
-            view.say(batch.wanted.note)
-            view.say(price.told(batch.wanted.chosen, batch.wanted.settings, len(sources)))
-            _make_folder(batch.folder)
-            with alone(batch.folder), view.drawing(len(sources)):
+            for sentence in (batch.wanted.note, price.told(batch.wanted.chosen, batch.wanted.settings, len(sources))):
+                view.say(sentence)
+            with alone(batch.folder), view.drawing(len(sources) + len(found.problems)):
+                view.say(found.note)
+                for path, problem in found.problems.items():
+                    view.show(Result(path, batch.folder, problem=problem))
                 manifest = Manifest(batch.folder)
                 todo = await _to_be_done(sources, batch, manifest, view)
                 # Written before the work: what a crash leaves is then known to be ours, and made anew.
@@ -127,17 +109,15 @@ async def run_batch(sources: list[Path], batch: Batch, view: View, interrupt: In
 async def _to_be_done(sources: list[Path], batch: Batch, manifest: Manifest, view: View) -> list[tuple[Result, Entry]]:
     """The pictures that are to be split, and what is to stand in the list of each; the others are shown."""
     todo: list[tuple[Result, Entry]] = []
-    for source, name in _named(sources, batch, manifest).items():
+    how = _how(batch)
+    entries = [Entry(os.path.realpath(source), await asyncio.to_thread(digest, source), how) for source in sources]
+    names = manifest.names(entries, "" if batch.kind == "png" else f".{batch.kind}")
+    for source, entry, name in zip(sources, entries, names, strict=True):
         result = Result(source, batch.folder / name)
-        picture = await asyncio.to_thread(digest, source)
-        entry = Entry(str(source.resolve()), picture, _how(batch))
-        if not source.exists():
-            missing = BadPicture(f"There is no file {source}.", "Check its name.")
-            view.show(replace(result, problem=missing))
-        elif manifest.holds(name, entry):
+        if manifest.holds(name, entry):
             view.show(result)
         elif result.target.exists() and not manifest.owns(name):
-            view.show(replace(result, problem=_not_ours(result.target)))
+            view.show(replace(result, problem=_edited(result.target)))
         else:
             todo.append((result, entry))
     return todo
@@ -199,8 +179,10 @@ def _keep(manifest: Manifest, folder: Path, entries: dict[str, Entry]) -> None:
 
 
 def _make_folder(folder: Path) -> None:
+    """Make the folder of the results, where there is none. Raises CannotSave where nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
     except OSError as problem:
         raise CannotSave(f"{folder} cannot be made: {problem.strerror}.", "Choose another folder.") from None
 
@@ -212,21 +194,5 @@ def _how(batch: Batch) -> str:
     return f"{told} {json.dumps(options, sort_keys=True)}" if options else told
 
 
-def _not_ours(target: Path) -> CannotSave:
-    return CannotSave(
-        f"{target} is there already, and is not as a batch made it.", "Move or rename it, then run this again."
-    )
-
-
-def _named(sources: list[Path], batch: Batch, manifest: Manifest) -> dict[Path, str]:
-    """A name for each picture's result: its own with another ending, or its full name where two would share one."""
-    ending = "" if batch.kind == "png" else f".{batch.kind}"
-    shared = Counter((source.stem + ending).lower() for source in sources)
-    names: dict[Path, str] = {}
-    for source in sources:
-        name = source.stem + ending
-        others = manifest.source_of(name) not in (None, str(source.resolve()))
-        if shared[name.lower()] > 1 or others or (batch.folder / name).resolve() == source.resolve():
-            name = source.name + (ending or "-layers")
-        names[source] = name
-    return names
+def _edited(target: Path) -> CannotSave:
+    return CannotSave(f"{target} was edited since it was made.", "Move or rename it, then run this again.")

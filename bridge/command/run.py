@@ -55,8 +55,13 @@ class Outcome:
         """For people: the layers from the top down, where they are, and what is to be known of them."""
         report = self.report
         cost = f", ${report['cost']:.2f}" if report["cost"] else ""
-        saved = f"{len(self.layers)} layers, top to bottom, saved in {output} ({report['seconds']:.1f} s{cost})."
+        saved = f"{layers_counted(len(self.layers))} saved in {output} ({report['seconds']:.1f} s{cost})."
         return [*(f"  {layer.name}" for layer in reversed(self.layers)), saved, *report["notes"]]
+
+
+def layers_counted(count: int) -> str:
+    """How many layers, in words: they are listed from the top down."""
+    return "1 layer" if count == 1 else f"{count} layers, top to bottom,"
 
 
 def request_for(

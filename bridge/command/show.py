@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -79,15 +79,15 @@ class BatchView:
         """Say what became of a picture."""
         if result.source in self._lines:
             self._bars.remove_task(self._lines.pop(result.source))
-        name = result.source.name
+        name = str(result.source)
         if result.problem:
             self._count("failed", f"{name}: failed. {result.problem.message} {result.problem.hint}")
         elif result.outcome is None:
             self._count("skipped", f"{name}: done before.")
         else:
-            report = result.outcome.report
+            report, count = result.outcome.report, len(result.outcome.layers)
             took = f"{round(report['seconds'], 1)} s" + (f", ${report['cost']:.2f}" if report["cost"] else "")
-            self._count("split", f"{name}: {len(result.outcome.layers)} layers in {result.target} ({took}).")
+            self._count("split", f"{name}: {count} layer{'s' * (count != 1)} in {result.target} ({took}).")
         self._bars.advance(self._whole)
 
     def _count(self, what: str, line: str) -> None:
@@ -96,8 +96,10 @@ class BatchView:
 
 
 def _say(bars: Progress, sentence: str) -> None:
-    if sentence:
-        bars.console.print(escape(sentence), highlight=False, soft_wrap=True)
+    # What nobody can read stops no work.
+    with suppress(OSError):
+        if sentence:
+            bars.console.print(escape(sentence), highlight=False, soft_wrap=True)
 
 
 def _bars(*columns: BarColumn | MofNCompleteColumn | TimeElapsedColumn) -> Progress:

@@ -84,6 +84,7 @@ def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
 @contextlib.contextmanager
 def whole_file(target: Path) -> Generator[Path]:
     """A path to write to; it becomes `target` by renaming when the block ends well, and vanishes otherwise."""
+    target = Path(os.path.realpath(target))  # where a link leads to: the link stays
     with explained(target):
         remove_unfinished(target)
         fresh = _unfinished(target)
@@ -100,6 +101,7 @@ def whole_file(target: Path) -> Generator[Path]:
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Generator[Path]:
     """A folder to write to; when the block ends well its files move into `target`, made where there is none."""
+    target = Path(os.path.realpath(target))
     with explained(target):
         remove_unfinished(target)
         fresh = _unfinished(target)
@@ -119,6 +121,7 @@ def remove_unfinished(target: Path) -> None:
     """Remove what processes that have ended left of a `target` that they had begun to save."""
     import psutil
 
+    target = Path(os.path.realpath(target))
     name = re.compile(rf"{re.escape(_start(target))}(\d+)-[0-9a-f]{{8}}{re.escape(target.suffix)}")
     with contextlib.suppress(OSError):
         for entry in os.scandir(target.parent):

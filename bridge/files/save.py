@@ -1,5 +1,7 @@
 """Where a stack is saved, and as what: the name's ending decides."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +23,7 @@ class CannotSave(UnflattenError):
 def format_of(target: Path, *, folder: bool = False) -> Format:
     """The format that a name asks for. folder: it was given with a slash at its end. Raises CannotSave."""
     ending = target.suffix.lower()
-    if folder or target.is_dir() or not ending:
+    if folder or os.path.isdir(target) or not ending:
         return "png"
     if ending == ".ora":
         return "ora"
@@ -36,15 +38,39 @@ def format_of(target: Path, *, folder: bool = False) -> Format:
 
 def check_target(target: Path, source: Path, *, force: bool) -> None:
     """Raise CannotSave where saving would fail or destroy something, before any work is done."""
-    if not target.parent.is_dir():
-        raise CannotSave(f"There is no folder {target.parent}.", "Make it first, or choose another.")
-    if not target.exists():
+    try:
+        _check_target(target, source, force=force)
+    except OSError as problem:  # a folder that may not be entered, a name that is too long
+        raise CannotSave(f"{target} cannot be saved: {problem.strerror}.", "Choose another name or folder.") from None
+
+
+def _check_target(target: Path, source: Path, *, force: bool) -> None:
+    real = Path(os.path.realpath(target))  # a link is followed
+    if not real.parent.is_dir():
+        raise CannotSave(
+            f"There is no folder {(real if target.is_symlink() else target).parent}.",
+            "Make it first, or choose another.",
+        )
+    check_writable(real.parent)
+    if not real.exists():
         return
-    if target.resolve() == source.resolve():
+    if real == Path(os.path.realpath(source)):
         raise CannotSave(f"{target.name} is the picture itself.", "Choose another name for its layers.")
-    empty = target.is_dir() and not any(target.iterdir())
+    if real.is_dir():
+        check_writable(real)
+    empty = real.is_dir() and not any(real.iterdir())
     if not force and not empty:
         raise CannotSave(f"{target} is there already.", "Choose another name, or add --force to replace it.")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise CannotSave where nothing can be written into `folder`. Only trying tells: permissions do not know all."""
+    try:
+        tempfile.TemporaryFile(dir=folder, prefix=".unflatten-").close()
+    except OSError as problem:
+        raise CannotSave(
+            f"Nothing can be written to {folder}: {problem.strerror}.", "Choose a folder that you may write to."
+        ) from None
 
 
 def check_sheet(sheet: Path, source: Path, target: Path, *, force: bool) -> None:

@@ -12,6 +12,7 @@ import glob
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -45,6 +46,10 @@ _TICK = 0.005
 def run(arguments: Iterable[str]) -> None:
     """What kritarunner calls. Ends the process: kritarunner would exit with 0 whatever happens, or crash at its end."""
     code = 1
+    for stream in (sys.stdout, sys.stderr):
+        # A name may hold what a terminal cannot show.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         code = main([str(each) for each in arguments])
     except SystemExit as end:
@@ -67,6 +72,14 @@ class Batch:
     manifest: Manifest
 
 
+@dataclass(frozen=True)
+class Result:
+    """What a file is to become: a name in the folder of the results, and what stands in its list."""
+
+    name: str
+    entry: Entry
+
+
 def main(arguments: list[str]) -> int:
     """The number of files that failed, at most MOST_FAILURES; USAGE_ERROR where an argument cannot be used."""
     wanted = read_arguments(arguments)
@@ -82,11 +95,16 @@ def main(arguments: list[str]) -> int:
     if problem:
         print(problem, file=sys.stderr)
         return USAGE_ERROR
-    wanted.out.mkdir(parents=True, exist_ok=True)
+    try:
+        wanted.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=wanted.out).close()
+    except OSError as error:
+        print(f"Nothing can be written to {wanted.out}: {error.strerror}. Choose another folder.", file=sys.stderr)
+        return USAGE_ERROR
     batch = Batch(app, installation, wanted.choices, wanted.out, Manifest(wanted.out))
     failures = 0
-    for path in _found(wanted.inputs, wanted.out):
-        line, failed = _one(path, batch)
+    for path, result in _results(list(_found(wanted.inputs, wanted.out)), batch):
+        line, failed = _one(path, result, batch) if isinstance(result, Result) else (result, True)
         failures += failed
         print(line, flush=True)
     return min(failures, MOST_FAILURES)
@@ -105,14 +123,29 @@ def _problem(installation: Installation, choices: Choices) -> str:
     return ""
 
 
-def _one(path: Path, batch: Batch) -> tuple[str, bool]:
+def _results(paths: list[Path], batch: Batch) -> Iterator[tuple[Path, Result | str]]:
+    """What each file is to become; a line where it cannot be read."""
+    entries: dict[Path, Entry | str] = {}
+    for path in paths:
+        try:
+            _check_readable(path)
+            entries[path] = Entry(os.path.realpath(path), digest(path), _how(batch.choices))
+        except UnflattenError as error:
+            entries[path] = f"{path}: FAILED: {error.message} {error.hint}".rstrip()
+        except OSError as error:
+            entries[path] = f"{path}: FAILED: {error.strerror or error}"
+    readable = [entry for entry in entries.values() if isinstance(entry, Entry)]
+    names = iter(batch.manifest.names(readable, ".kra"))
+    for path, entry in entries.items():
+        yield path, Result(next(names), entry) if isinstance(entry, Entry) else entry
+
+
+def _one(path: Path, result: Result, batch: Batch) -> tuple[str, bool]:
     """Take one file apart: the line to print, and whether it failed."""
     began = time.monotonic()
     try:
-        _check_readable(path)
-        source = path.resolve()
-        name = batch.manifest.name_for(source, ".kra")
-        target, wanted = batch.out / name, Entry(str(source), digest(source), _how(batch.choices))
+        name, wanted = result.name, result.entry
+        target = batch.out / name
         if batch.manifest.holds(name, wanted):
             return f"{path}: unchanged, {name} is there", False
         if target.exists() and not batch.manifest.owns(name):
@@ -130,10 +163,17 @@ def _one(path: Path, batch: Batch) -> tuple[str, bool]:
 
 
 def _check_readable(path: Path) -> None:
-    if not path.is_file():
+    if os.path.isdir(path):
+        raise UnflattenError("The folder cannot be read.", "Change its permissions.")
+    if not os.path.isfile(path):
         raise UnflattenError("There is no such file.")
-    if path.stat().st_size == 0:
-        raise UnflattenError("The file is empty.")
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise UnflattenError("Krita opens no file whose name is not UTF-8.", "Rename it.") from None
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise UnflattenError("The file is empty.")
 
 
 def _how(choices: Choices) -> str:
@@ -150,7 +190,7 @@ def _split(path: Path, target: Path, batch: Batch) -> int:
         )
     # openDocument resets the flag.
     document.setBatchmode(True)
-    half = target.with_name(f".{target.stem}.half.kra")
+    half = target.with_name(f".{target.stem[:40]}.half.kra")
     try:
         document.waitForDone()
         layers = _drive(Session(document, batch.choices, batch.installation, lambda stage: None))
@@ -185,13 +225,11 @@ def _drive(session: Session) -> int:
 
 def _found(inputs: Iterable[str], out: Path) -> Iterator[Path]:
     """The files meant, each once, in the order given; folders and patterns in the order of names."""
-    seen: list[Path] = []
+    seen: set[str] = set()
     for each in inputs:
         place = Path(each)
-        if place.is_dir():
-            files = sorted(file for file in place.iterdir() if file.suffix.lower() in PICTURES and file.is_file())
-            # Its own results are not pictures to take apart again.
-            files = [file for file in files if not _same_folder(file.parent, out)]
+        if os.path.isdir(place):
+            files = list(_in_folder(place, out))
         elif not place.exists() and glob.has_magic(each):
             files = [Path(file) for file in sorted(glob.glob(each, recursive=True)) if Path(file).is_file()]
             if not files:
@@ -199,10 +237,25 @@ def _found(inputs: Iterable[str], out: Path) -> Iterator[Path]:
         else:
             files = [place]
         for file in files:
-            absolute = file.absolute()
-            if absolute not in seen:
-                seen.append(absolute)
-                yield absolute
+            real = os.path.realpath(file)
+            if real not in seen:
+                seen.add(real)
+                yield file.absolute()
+
+
+def _in_folder(folder: Path, out: Path) -> Iterator[Path]:
+    """The pictures in a folder; the folder itself where it cannot be read."""
+    # A batch's own results are not pictures to take apart again.
+    if _same_folder(folder, out):
+        return
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        yield folder
+        return
+    for name in names:
+        if os.path.splitext(name)[1].lower() in PICTURES and os.path.isfile(folder / name):
+            yield folder / name
 
 
 def _same_folder(one: Path, other: Path) -> bool:

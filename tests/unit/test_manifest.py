@@ -57,16 +57,61 @@ def test_a_folder_of_layers_is_owned_until_a_file_in_it_changes(tmp_path: Path) 
     assert not Manifest(tmp_path).owns("a")
 
 
+def named(folder: Path, *sources: str, ending: str = ".kra") -> list[str]:
+    return Manifest(folder).names([Entry(source, "", "png " if ending == "" else "kra") for source in sources], ending)
+
+
 def test_names_in_use_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a.kra").write_bytes(b"the artist's own")
-    manifest = Manifest(tmp_path)
-    first, second = Path("/pictures/a.png"), Path("/other/a.png")
-    assert manifest.name_for(first, ".kra") == "a.png.kra"
-    manifest.write({"a.png.kra": entry(first)})
-    assert manifest.name_for(second, ".kra") == "a.png (2).kra"
-    assert manifest.name_for(first, ".kra") == "a.png.kra", "the same source keeps its name"
-    manifest.write({"a.ora": entry(first)})
-    assert Manifest(tmp_path).name_for(first, ".kra") == "a.png.kra", "one of another kind is another result"
+    assert named(tmp_path, "/pictures/a.png") == ["a.png.kra"]
+    Manifest(tmp_path).write({"a.png.kra": Entry("/pictures/a.png", "", "kra")})
+    assert named(tmp_path, "/other/a.png") == ["other-a.kra"]
+    assert named(tmp_path, "/other/a.png", "/pictures/a.png") == ["other-a.kra", "a.png.kra"], "what is there stays"
+    Manifest(tmp_path).write({"a.ora": Entry("/pictures/a.png", "", "ora")})
+    assert named(tmp_path, "/pictures/a.png") == ["a.png.kra"], "one of another kind is another result"
+
+
+LONG = "N" * 251
+
+
+@pytest.mark.parametrize(
+    ("sources", "names"),
+    [
+        (("/b/a.png", "/b/c.png"), ["a.kra", "c.kra"]),
+        (("/b/a.jpg", "/b/a.png"), ["a.jpg.kra", "a.png.kra"]),
+        (("/b/a.jpg", "/b/a.png", "/b/a.png.png"), ["a.jpg.kra", "a.png.kra", "a.png.png.kra"]),
+        (("/b/ch1/p01.png", "/b/ch2/p01.png"), ["ch1-p01.kra", "ch2-p01.kra"]),
+        (("/b/1/p/a.png", "/b/2/p/a.png", "/b/2/q/a.png"), ["1-p-a.kra", "2-p-a.kra", "q-a.kra"]),
+        (("/b/Fox.png", "/b/fox.png"), ["Fox.kra", "fox (2).kra"]),
+        (("/b/\xe9.png", "/b/e\u0301.png"), ["\xe9.kra", "e\u0301 (2).kra"]),
+        (("/b/\xdf.png", "/b/SS.png"), ["\xdf.kra", "SS (2).kra"]),
+        (("/b/caf\udce9.png", "/c/caf\udce9.png"), ["b-caf\udce9.kra", "c-caf\udce9.kra"]),
+        ((f"/b/{LONG}.jpg", f"/b/{LONG}.png"), [f"{LONG}.kra", f"{LONG[:-4]} (2).kra"]),
+    ],
+)
+def test_pictures_of_one_name_get_names_that_a_person_would_choose(
+    tmp_path: Path, sources: tuple[str, ...], names: list[str]
+) -> None:
+    assert named(tmp_path, *sources) == names
+    Manifest(tmp_path).write({name: Entry(source, "", "kra") for source, name in zip(sources, names, strict=True)})
+    assert named(tmp_path, *reversed(sources)) == names[::-1], "and the same on every run"
+
+
+def test_folders_of_layers_do_not_look_like_pictures(tmp_path: Path) -> None:
+    assert named(tmp_path, "/b/c.png", "/b/d.png.png", ending="") == ["c", "d.png-layers"]
+    assert named(tmp_path, "/b/a.jpg", "/b/a.png", ending="") == ["a.jpg-layers", "a.png-layers"]
+
+
+def test_a_picture_that_was_moved_keeps_its_result(tmp_path: Path) -> None:
+    source, other = tmp_path / "in" / "a.png", tmp_path / "moved" / "a.png"
+    for each in (source, other):
+        each.parent.mkdir()
+    source.write_bytes(b"picture")
+    Manifest(tmp_path).write({"a.kra": entry(source)})
+    other.write_bytes(b"picture")
+    assert Manifest(tmp_path).names([entry(other)], ".kra") == ["moved-a.kra"], "a copy is another picture"
+    source.unlink()
+    assert Manifest(tmp_path).names([entry(other)], ".kra") == ["a.kra"]
 
 
 def test_batches_of_several_kinds_keep_each_others_results(tmp_path: Path) -> None:
@@ -92,7 +137,7 @@ def test_a_damaged_list_is_as_good_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST_FILE).write_text(text)
     manifest = Manifest(tmp_path)
     assert not manifest.holds("a.kra", entry(source)) and not manifest.owns("a.kra")
-    assert manifest.name_for(source, ".kra") == "a.png.kra", "what lies there counts as the artist's"
+    assert manifest.names([entry(source)], ".kra") == ["a.png.kra"], "what lies there counts as the artist's"
 
 
 def test_the_list_is_one_object_by_the_names_of_the_results(tmp_path: Path) -> None:

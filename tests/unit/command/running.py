@@ -16,14 +16,18 @@ from tests.unit.trial.backends import notes
 ROOT = Path(__file__).parents[3]
 WITH_TRIAL = "tests.unit.trial.command"
 PATIENCE = 120
+_OVERRIDES = "-dac_override,-dac_read_search"
+LIKE_ANYONE = ("setpriv", "--bounding-set", _OVERRIDES, "--inh-caps", _OVERRIDES) if os.geteuid() == 0 else ()
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Commands run in `folder`, with a home of their own. trial: may they name the trial backends?"""
+    """Commands run in `folder`, with a home of their own. trial: may they name the trial backends? bounded: do
+    permissions hold for them, even where root runs them?"""
 
     folder: Path
     trial: bool = False
+    bounded: bool = False
 
     @property
     def home(self) -> Path:
@@ -35,7 +39,8 @@ class CommandLine:
 
     def words(self, *arguments: object) -> list[str]:
         module = WITH_TRIAL if self.trial else "bridge.cli"
-        return [sys.executable, "-m", module, *map(str, arguments)]
+        before = LIKE_ANYONE if self.bounded else ()
+        return [*before, sys.executable, "-m", module, *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
         self.home.mkdir(exist_ok=True)

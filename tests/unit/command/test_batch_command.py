@@ -70,7 +70,7 @@ def test_a_result_that_was_painted_on_is_not_replaced(unflatten: CommandLine) ->
     assert batch(unflatten, "a.png").stderr.splitlines()[-1] == "0 split, 1 done before, 0 failed."
     shapes(unflatten.folder / "a.png", (100, 100))
     again = batch(unflatten, "a.png")
-    assert again.returncode == 1 and "is not as a batch made it" in again.stderr
+    assert again.returncode == 1 and "was edited since it was made" in again.stderr
     assert (unflatten.folder / "out" / "a.ora").read_bytes() == b"painted on"
 
 
@@ -145,18 +145,18 @@ def test_who_waited_for_the_folder_has_it_alone(tmp_path: Path) -> None:
 def test_a_broken_list_makes_what_lies_there_the_users_own(unflatten: CommandLine) -> None:
     shapes(unflatten.folder / "a.png")
     assert batch(unflatten, "a.png").returncode == 0
-    for broken in ("{", json.dumps({"done": {"a.ora": {"no": "such"}}})):
+    before = (unflatten.folder / "out" / "a.ora").read_bytes()
+    for number, broken in enumerate(("{", json.dumps({"done": {"a.ora": {"no": "such"}}})), 1):
         (unflatten.folder / "out" / ".unflatten-batch.json").write_text(broken)
-        ended = batch(unflatten, "a.png")
-        assert ended.returncode == 1 and "is there already" in ended.stderr
+        assert batch(unflatten, "a.png", "--seed", number).returncode == 0
+        assert (unflatten.folder / "out" / "a.ora").read_bytes() == before
+        assert len(list((unflatten.folder / "out").glob("*.ora"))) == 1 + number
 
 
 def test_no_pictures_there(here: Here) -> None:
     (here.folder / "empty").mkdir()
     ended = here("batch", "empty", "-o", "out")
-    assert ended.returncode == 1 and ended.stderr.startswith(
-        "There are no pictures there.\nTaken are files that end in"
-    )
+    assert ended.returncode == 1 and ended.stderr.startswith("There are no pictures there.\nTaken are PNG,")
 
 
 def test_results_beside_their_pictures_are_not_taken_for_pictures(unflatten: CommandLine) -> None:
