@@ -68,7 +68,7 @@ def test_a_folder_with_bad_files_in_it(runner: Runner, scripted_bridge: Bridge, 
     failed = {Path(line.split(": ")[0]).name for line in lines if "FAILED" in line}
     assert failed == {"broken.png", "empty.psd", "tiny.png", "missing.png"}
     results = {file.name for file in out.iterdir() if not file.name.startswith(".")}
-    assert results == {"a.kra", "a.png.kra", "b.kra", "deep.kra", "ü – c.kra"}
+    assert results == {"a.bmp.kra", "a.png.kra", "b.kra", "deep.kra", "ü – c.kra"}
     assert not [file for file in out.iterdir() if "half" in file.name]
     for kra, original in (("a.png.kra", "a.png"), ("b.kra", "b.jpg")):
         names = layer_names(out / kra)
@@ -92,6 +92,34 @@ def test_a_folder_with_bad_files_in_it(runner: Runner, scripted_bridge: Bridge, 
         "deep.png",
         "ü – c.png",
     ]
+
+
+def test_every_picture_has_its_own_result_whatever_its_name(
+    runner: Runner, scripted_bridge: Bridge, tmp_path: Path
+) -> None:
+    scripted_bridge.script()
+    runner.use(scripted_bridge)
+    names = {"a/p.png": "a-p", "b/p.png": "b-p", "a/q.png": "q.png", "a/q.jpg": "q.jpg", "a/q.png.png": "q.png.png"}
+    names |= {"a/R.png": "R", "a/r.png": "r (2)", f"a/{'N' * 251}.png": "N" * 251, "a/\xe9.png": "\xe9"}
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture(tmp_path / name, number, (100 + number, 90))
+    unnamed = os.fsencode(tmp_path) + b"/a/caf\xe9.png"
+    shutil.copy(tmp_path / "b" / "p.png", unnamed)
+    run = runner.batch(tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out")
+    assert run.returncode == 1 and "not UTF-8" in run.stdout, run.stdout + run.stderr
+    results = {file.stem: flat(file).shape[1] for file in (tmp_path / "out").glob("*.kra")}
+    assert results == {result: 100 + number for number, result in enumerate(names.values())}
+    again = runner.batch(tmp_path / "b", tmp_path / "a", "--out", tmp_path / "out")
+    assert again.stdout.count("unchanged") == len(names)
+
+
+def test_a_results_folder_that_cannot_be_made(runner: Runner, scripted_bridge: Bridge, tmp_path: Path) -> None:
+    runner.use(scripted_bridge)
+    picture(tmp_path / "a.png", 1)
+    (tmp_path / "out").write_text("a file")
+    run = runner.batch(tmp_path / "a.png", "--out", tmp_path / "out")
+    assert run.returncode == 120 and "Nothing can be written to" in run.stderr and "Traceback" not in run.stderr
 
 
 def test_results_beside_a_kra_never_overwrite_it(runner: Runner, scripted_bridge: Bridge, tmp_path: Path) -> None:
