@@ -26,6 +26,10 @@ PACKAGES = (
 )
 
 
+EVERYTHING = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+"""All tests, on as many cores as there are; more than four would only start Krita more often."""
+
+
 def run_tests(environment: Environment, arguments: list[str]) -> int:
     """Set up, run the checks, then pytest with `arguments` (none: everything).
 
@@ -42,7 +46,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
     heading("Checking format, lint, sizes, imports and types")
     checked = _run_module(environment, "scripts.checking")
     heading("Running the tests")
-    tested = _run_module(environment, "pytest", *arguments)
+    tested = _run_module(environment, "pytest", *(arguments or EVERYTHING))
     if checked:
         line("The tests have run, but scripts/check found something: see above.")
     return tested or checked

@@ -4,15 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.clients.driving import ALL, HERE, JAVASCRIPT, Client
+from tests.clients.driving import HERE, JAVASCRIPT, Client
 from tests.unit.trial.fal_api import Api, open_api
 from tests.unit.trial.running import Starter
-
-_rows = pytest.StashKey[dict[str, dict[str, str]]]()
 
 
 @pytest.fixture(scope="session")
@@ -66,36 +64,3 @@ def client(request: pytest.FixtureRequest, clients: dict[str, Client], api: Api)
     if name not in clients:
         clients[name] = Client(name, api)
     return clients[name]
-
-
-# The table
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_rows] = {}
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    spec = getattr(item, "callspec", None)
-    if spec is not None and "client" in spec.params and (report.when == "call" or report.outcome != "passed"):
-        row = spec.params.get("row") or item.name.partition("[")[0].removeprefix("test_").replace("_", " ")
-        cells = item.config.stash[_rows].setdefault(row, {})
-        column = spec.params["client"]
-        outcome = {"passed": "✓", "failed": "✗", "skipped": "skipped"}[report.outcome]
-        cells[column] = outcome if cells.get(column, "✓") == "✓" else cells[column]
-    return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    rows = config.stash[_rows]
-    if not rows:
-        return
-    terminalreporter.section("fal's clients before our API")
-    width = max(map(len, rows)) + 2
-    terminalreporter.line(" " * width + "".join(f"{name:<15}" for name in ALL))
-    for row, cells in rows.items():
-        terminalreporter.line(f"{row:<{width}}" + "".join(f"{cells.get(name, '–'):<15}" for name in ALL))
