@@ -9,6 +9,7 @@ edited since is not replaced, a bad file does not stop the others, and the exit 
 from __future__ import annotations
 
 import glob
+import io
 import json
 import os
 import sys
@@ -48,7 +49,7 @@ def run(arguments: Iterable[str]) -> None:
     code = 1
     for stream in (sys.stdout, sys.stderr):
         # A name may hold what a terminal cannot show.
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
         code = main([str(each) for each in arguments])

@@ -13,6 +13,7 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -51,7 +52,8 @@ def draw(folder: Path, count: int) -> dict[tuple[int, int, int], Path]:
         colour = (number % 16 * 16, number // 16 % 16 * 16, number // 256 * 16)
         image = Image.new("RGB", (64, 48), colour)
         ImageDraw.Draw(image).rectangle((24, 16, 40, 32), (255, 255, 255))
-        image.save(path, **({"quality": 100, "subsampling": 0} if path.suffix == ".jpg" else {}))
+        options: dict[str, Any] = {"quality": 100, "subsampling": 0} if path.suffix == ".jpg" else {}
+        image.save(path, **options)
         made[colour] = path
     return made
 

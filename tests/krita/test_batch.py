@@ -105,7 +105,7 @@ def test_every_picture_has_its_own_result_whatever_its_name(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         picture(tmp_path / name, number, (100 + number, 90))
     unnamed = os.fsencode(tmp_path) + b"/a/caf\xe9.png"
-    shutil.copy(tmp_path / "b" / "p.png", unnamed)
+    shutil.copy(tmp_path / "b" / "p.png", os.fsdecode(unnamed))
     run = runner.batch(tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out")
     assert run.returncode == 1 and "not UTF-8" in run.stdout, run.stdout + run.stderr
     results = {file.stem: flat(file).shape[1] for file in (tmp_path / "out").glob("*.kra")}

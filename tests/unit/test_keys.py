@@ -128,7 +128,9 @@ def chained(monkeypatch: pytest.MonkeyPatch, *parts: KeyringBackend) -> ChainerB
     return ChainerBackend()
 
 
-@pytest.mark.parametrize("parts", [None, (), (null.Keyring(),), (ReadOnly(),)], ids=str)
+@pytest.mark.parametrize(
+    "parts", [None, (), (null.Keyring(),), (ReadOnly(),)], ids=["none", "empty", "null", "read-only"]
+)
 def test_a_keyring_that_keeps_nothing_is_not_said_to_have_kept_it(
     held: InMemory, parts: tuple[KeyringBackend, ...] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
