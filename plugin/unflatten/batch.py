@@ -160,7 +160,7 @@ def _one(path: Path, result: Result, batch: Batch) -> tuple[str, bool]:
         return f"{path}: FAILED: {error.strerror or error}", True
     except Exception as error:
         return f"{path}: FAILED: something went wrong ({type(error).__name__}: {error})", True
-    return f"{path}: {layers} layers in {target.name}, {time.monotonic() - began:.1f} s", False
+    return f"{path}: {layers} layer{'s' * (layers != 1)} in {target.name}, {time.monotonic() - began:.1f} s", False
 
 
 def _check_readable(path: Path) -> None:

@@ -270,7 +270,7 @@ class Requests:
             case Progressed():
                 pending.hear(event)
             case Stacked(_, _, layers):
-                pending.say(f"{len(layers)} layers found")
+                pending.say(f"{len(layers)} layer{'s' * (len(layers) != 1)} found")
             case Done() | Failed():
                 if pending.job.state.ended:  # else a service goes on with it, for the next bridge
                     self._write_end(pending.job, pending.record)
