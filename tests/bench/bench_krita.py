@@ -40,9 +40,9 @@ def over_the_loopback(size: int, pieces: int = 8 * 2**20) -> float:
         began = time.perf_counter()
         threading.Thread(target=send, daemon=True).start()
         into = bytearray(pieces)
-        door, _ = server.accept()
-        with door:
-            while door.recv_into(into):
+        accepted, _ = server.accept()
+        with accepted:
+            while accepted.recv_into(into):
                 pass
         return time.perf_counter() - began
 

@@ -1,4 +1,4 @@
-"""The main job by the remote backend: real Krita, its bridge, and a second bridge whose own door stands in for fal."""
+"""The main job by the remote backend: real Krita, its bridge, and a second bridge whose own API stands in for fal."""
 
 import json
 import os
@@ -23,7 +23,7 @@ OUT = ROOT / "tests" / "out"
 
 
 @dataclass(frozen=True)
-class Door:
+class Service:
     url: str
 
     def requests(self) -> list[dict[str, Any]]:
@@ -35,7 +35,7 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     environment = {
         "PATH": os.environ["PATH"],
         "UNFLATTEN_HOME": str(tmp_path_factory.mktemp("far")),
@@ -47,18 +47,18 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         url = None
         while url is None:
             line = far.stdout.readline()
-            assert line, "the door to open"
+            assert line, "the API to open"
             url = re.search(r"http://127\.0\.0\.1:\d+", line)
-        yield Door(url[0])
+        yield Service(url[0])
         far.terminate()
 
 
 @pytest.fixture
-def remote(krita: Krita, door: Door, tmp_path: Path) -> Iterator[Bridge]:
-    """A bridge that Krita starts, which may send pictures to `door`, and does so without being told each time."""
+def remote(krita: Krita, service: Service, tmp_path: Path) -> Iterator[Bridge]:
+    """A bridge that Krita starts, which may send pictures to `service`, and does so without being told each time."""
     bridge = Bridge(Environment(ROOT).python, tmp_path / "near")
     bridge.data.mkdir()
-    preferred = {"remote_allowed": True, "backend": "fal", "fal_url": door.url}
+    preferred = {"remote_allowed": True, "backend": "fal", "fal_url": service.url}
     (bridge.data / "preferences.json").write_text(json.dumps(preferred))
     krita.use(bridge.python, bridge.data)
     yield bridge
@@ -72,9 +72,9 @@ def assert_taken_apart(krita: Krita, before: Any, folder: Path) -> None:
     assert compare(before, seen(krita, "poster", folder)) == (0, 1.0)
 
 
-def test_a_poster_is_split_at_fal(krita: Krita, door: Door, remote: Bridge, tmp_path: Path) -> None:
+def test_a_poster_is_split_at_fal(krita: Krita, service: Service, remote: Bridge, tmp_path: Path) -> None:
     assert krita.open_document(name="poster", path=str(POSTER))
-    before, earlier = seen(krita, "poster", tmp_path), len(door.requests())
+    before, earlier = seen(krita, "poster", tmp_path), len(service.requests())
 
     krita.key("ctrl+alt+u")
     wait_for(
@@ -87,18 +87,18 @@ def test_a_poster_is_split_at_fal(krita: Krita, door: Door, remote: Bridge, tmp_
 
     assert krita.progress_windows() == [], "no message that needs to be read"
     assert_taken_apart(krita, before, tmp_path)
-    (asked, *_) = door.requests()
-    assert len(door.requests()) == earlier + 1
+    (asked, *_) = service.requests()
+    assert len(service.requests()) == earlier + 1
     assert "json_input" not in asked, "fal is asked to keep nothing"
     krita.key("ctrl+z")
     wait_for(lambda: len(krita.layers(name="poster")) == 1, 20, "one undo to take the group away")
 
 
 def test_a_bridge_that_dies_while_fal_works_takes_the_job_up_again(
-    krita: Krita, door: Door, remote: Bridge, tmp_path: Path
+    krita: Krita, service: Service, remote: Bridge, tmp_path: Path
 ) -> None:
     assert krita.open_document(name="poster", path=str(POSTER))
-    before, earlier = seen(krita, "poster", tmp_path), len(door.requests())
+    before, earlier = seen(krita, "poster", tmp_path), len(service.requests())
 
     krita.key("ctrl+alt+u")
     wait_for(
@@ -109,18 +109,18 @@ def test_a_bridge_that_dies_while_fal_works_takes_the_job_up_again(
 
     assert krita.progress_windows() == [], "no message that needs to be read"
     assert_taken_apart(krita, before, tmp_path)
-    assert len(door.requests()) == earlier + 1, "handed over, and paid for, once"
+    assert len(service.requests()) == earlier + 1, "handed over, and paid for, once"
 
 
-def test_nothing_is_sent_without_leave(krita: Krita, door: Door, remote: Bridge, tmp_path: Path) -> None:
-    preferred = {"remote_allowed": False, "backend": "fal", "fal_url": door.url}
+def test_nothing_is_sent_without_leave(krita: Krita, service: Service, remote: Bridge, tmp_path: Path) -> None:
+    preferred = {"remote_allowed": False, "backend": "fal", "fal_url": service.url}
     (remote.data / "preferences.json").write_text(json.dumps(preferred))
     assert krita.open_document(name="poster", path=str(POSTER))
-    earlier = len(door.requests())
+    earlier = len(service.requests())
 
     krita.key("ctrl+alt+u")
     wait_for(lambda: "may not be sent to fal" in str(krita.progress_windows()), 60, "a message")
     krita.screenshot(OUT / "krita-no-leave.png")
 
     assert len(krita.layers(name="poster")) == 1
-    assert len(door.requests()) == earlier
+    assert len(service.requests()) == earlier

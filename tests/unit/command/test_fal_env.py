@@ -1,4 +1,4 @@
-"""`unflatten fal-env`: what a command gets, what a shell is told, and the door that is opened for it."""
+"""`unflatten fal-env`: what a command gets, what a shell is told, and the API that is opened for it."""
 
 import json
 import shlex
@@ -17,7 +17,7 @@ from bridge.command.fal_env import printed, variables
 from bridge.errors import BadSettings
 from tests.unit.command.running import CommandLine, Here
 
-DOOR = {
+API = {
     "url": "http://127.0.0.1:4000",
     "bundle": '/data/it\'s a "$HOME" `x` folder/bundle.pem',
     "authority": "/data/ca.pem",
@@ -30,12 +30,12 @@ def get(values: dict[str, str], *names: str) -> set[str]:
 
 
 def test_what_a_command_gets() -> None:
-    values = variables(DOOR, {})
-    assert values["FAL_KEY"] == DOOR["key"]
-    assert get(values, "HTTPS_PROXY", "https_proxy") == {DOOR["url"]}
-    assert get(values, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") == {DOOR["bundle"]}
-    assert values["NODE_EXTRA_CA_CERTS"] == DOOR["authority"]
-    assert "HTTP_PROXY" not in values, "the door is no proxy for plain HTTP"
+    values = variables(API, {})
+    assert values["FAL_KEY"] == API["key"]
+    assert get(values, "HTTPS_PROXY", "https_proxy") == {API["url"]}
+    assert get(values, "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") == {API["bundle"]}
+    assert values["NODE_EXTRA_CA_CERTS"] == API["authority"]
+    assert "HTTP_PROXY" not in values, "the API is no proxy for plain HTTP"
 
 
 @pytest.mark.parametrize(
@@ -50,21 +50,21 @@ def test_what_a_command_gets() -> None:
 )
 def test_fal_s_hosts_never_go_past_the_door(before: str, kept: str) -> None:
     for name in ("no_proxy", "NO_PROXY"):
-        values = variables(DOOR, {name: before})
+        values = variables(API, {name: before})
         assert get(values, "no_proxy", "NO_PROXY") == {kept}
 
 
 def test_options_of_node_are_kept_and_ours_come_once() -> None:
-    once = variables(DOOR, {"NODE_OPTIONS": "--no-warnings"})["NODE_OPTIONS"]
+    once = variables(API, {"NODE_OPTIONS": "--no-warnings"})["NODE_OPTIONS"]
     assert once.startswith("--no-warnings --require ")
-    assert variables(DOOR, {"NODE_OPTIONS": once})["NODE_OPTIONS"] == once
+    assert variables(API, {"NODE_OPTIONS": once})["NODE_OPTIONS"] == once
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "fish"])
 def test_a_shell_takes_what_is_printed_as_it_is_meant(shell: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not here")
-    values = variables(DOOR, {})
+    values = variables(API, {})
     show = f"{shlex.quote(sys.executable)} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
     script = printed(values, "fish" if shell == "fish" else "sh") + "\n" + show
     done = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=True)

@@ -30,7 +30,7 @@ def refused(unflatten: CommandLine | Here, *arguments: object) -> list[str]:
     return lines
 
 
-# The built-in splitter, through the door that users take
+# The built-in splitter, as users run it
 
 
 @pytest.fixture(scope="module")

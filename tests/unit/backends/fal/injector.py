@@ -179,7 +179,7 @@ class Injector:
         await writer.drain()
 
     def _as_theirs(self, data: bytes) -> bytes:
-        """With the server's port where ours stands: its doors let in whoever names it rightly."""
+        """With the server's port where ours stands: its hosts let in whoever names it rightly."""
         return data.replace(f"127.0.0.1:{self.port}".encode(), f"127.0.0.1:{self._target}".encode())
 
     def _as_ours(self, data: bytes) -> bytes:
