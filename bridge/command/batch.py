@@ -81,10 +81,10 @@ async def run_batch(found: Found, batch: Batch, view: View, interrupt: Interrupt
     """
     requests: list[JobRequest] = []
     sources = found.pictures
-    _make_folder(batch.folder)
     try:
         count = batch.workers or _worker_count(len(sources))
         async with workers.started() as pool, opened(batch.wanted.chosen, pool, count) as engine:
+            _make_folder(batch.folder)
             for sentence in (batch.wanted.note, price.told(batch.wanted.chosen, batch.wanted.settings, len(sources))):
                 view.say(sentence)
             with alone(batch.folder), view.drawing(len(sources) + len(found.problems)):
