@@ -149,4 +149,8 @@ class _LayeredFile:
         if self._output.sheet:
             from bridge.files.sheet import write_sheet
 
-            write_sheet(stack, self._picture, self._title, Path(self._output.sheet))
+            try:
+                write_sheet(stack, self._picture, self._title, Path(self._output.sheet))
+            except UnflattenError as problem:
+                saved = f"The layers are saved in {self._output.path}, but the contact sheet is not. {problem.message}"
+                raise UnflattenError(saved, problem.hint, code="sheet_not_saved") from problem

@@ -26,23 +26,27 @@ class Opened:
     """A document as Krita shows it; pixels are RGBA."""
 
     profile: str
+    depth: str
     flat: np.ndarray
     layers: list[tuple[dict[str, object], np.ndarray]]
 
 
-def stack(back_alpha: int | None) -> Stack:
+def stack(kind: str) -> Stack:
+    """kind: “deep” has 16 bits a channel, and “transparent” a background that one can see through."""
     rng = np.random.default_rng(1)
+    depth = np.uint16 if "deep" in kind else np.uint8
+    most = np.iinfo(depth).max
 
-    def noise(height: int, width: int, alpha: int | None = None) -> np.ndarray:
-        pixels = rng.integers(0, 256, (height, width, 4), np.uint8)
-        if alpha is not None:
-            pixels[..., 3] = alpha
+    def noise(height: int, width: int, opaque: bool = False) -> np.ndarray:
+        pixels = rng.integers(0, most + 1, (height, width, 4), depth)
+        if opaque:
+            pixels[..., 3] = most
         # Krita counts a layer's corners as part of it only where there is something.
-        pixels[0, 0, 3] = pixels[-1, -1, 3] = 255
+        pixels[0, 0, 3] = pixels[-1, -1, 3] = most
         return pixels
 
     layers = (
-        Layer("Background", noise(180, 240, back_alpha), kind="background"),
+        Layer("Background", noise(180, 240, "transparent" not in kind), kind="background"),
         Layer("Text: ÉTÉ 夏祭り & <b>", noise(50, 80), 30, 20),
         Layer("Object 1 (red, lower left)", noise(60, 60), 150, 100),
         Layer("Object 2", noise(16, 16), 0, 0, visible=False),
@@ -52,7 +56,13 @@ def stack(back_alpha: int | None) -> Stack:
 
 def seen(layers: Stack) -> np.ndarray:
     visible = tuple(layer for layer in layers.layers if layer.visible)
-    return flatten(Stack(visible, layers.width, layers.height), encoding("RGBA", np.uint8))
+    depth = layers.layers[0].pixels.dtype
+    return flatten(Stack(visible, layers.width, layers.height), encoding("RGBA", depth.type))
+
+
+def view(pixels: np.ndarray) -> np.ndarray:
+    """In 8 bits."""
+    return pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
 
 
 def open_in_krita(files: list[Path], home: Path) -> dict[str, Opened]:
@@ -76,14 +86,17 @@ def open_in_krita(files: list[Path], home: Path) -> dict[str, Opened]:
 def opened(file: Path) -> Opened:
     told = json.loads(file.with_name(file.name + ".json").read_text())
     layers = [
-        (layer, bgra(file.with_name(f"{file.name}.{index}"), layer["rect"][2], layer["rect"][3]))
+        (layer, bgra(file.with_name(f"{file.name}.{index}"), layer["depth"], layer["rect"][2], layer["rect"][3]))
         for index, layer in enumerate(told["layers"])
     ]
-    return Opened(told["profile"], bgra(file.with_name(file.name + ".flat"), *told["size"]), layers)
+    flat = bgra(file.with_name(file.name + ".flat"), told["depth"], *told["size"])
+    return Opened(told["profile"], told["depth"], flat, layers)
 
 
-def bgra(file: Path, width: int, height: int) -> np.ndarray:
-    return np.frombuffer(file.read_bytes(), np.uint8).reshape(height, width, 4)[..., [2, 1, 0, 3]]
+def bgra(file: Path, depth: str, width: int, height: int) -> np.ndarray:
+    return np.frombuffer(file.read_bytes(), {"U8": np.uint8, "U16": np.uint16}[depth]).reshape(height, width, 4)[
+        ..., [2, 1, 0, 3]
+    ]
 
 
 def furthest(one: np.ndarray, other: np.ndarray) -> int:
@@ -94,12 +107,12 @@ def furthest(one: np.ndarray, other: np.ndarray) -> int:
 @pytest.fixture(scope="module")
 def documents(programs: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Opened]:
     folder = tmp_path_factory.mktemp("saved")
-    profiles: dict[str, bytes | None] = {"opaque": None, "transparent": None}
+    profiles: dict[str, bytes | None] = {kind: None for kind in ("opaque", "transparent", "deep", "deep-transparent")}
     if WIDE.is_file():
         profiles["wide"] = WIDE.read_bytes()
     for name, profile in profiles.items():
-        layers = stack(None if name == "transparent" else 255)
-        picture = Picture(seen(layers), profile=profile, view=seen(layers))
+        layers = stack(name)
+        picture = Picture(seen(layers), profile=profile, view=view(seen(layers)))
         write_openraster(layers, picture, folder / f"{name}.ora")
         write_psd(layers, picture, folder / f"{name}.psd")
     files = sorted([*folder.glob("*.ora"), *folder.glob("*.psd")])
@@ -107,33 +120,39 @@ def documents(programs: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.parametrize("ending", ["ora", "psd"])
-@pytest.mark.parametrize("kind", ["opaque", "transparent", "wide"])
+@pytest.mark.parametrize("kind", ["opaque", "transparent", "wide", "deep", "deep-transparent"])
 def test_krita_shows_every_layer_as_it_was(documents: dict[str, Opened], kind: str, ending: str) -> None:
     if f"{kind}.{ending}" not in documents:
         pytest.skip("Krita's wide-gamut profile is not on this machine")
     document = documents[f"{kind}.{ending}"]
-    originals = stack(None if kind == "transparent" else 255).layers
+    originals = stack(kind).layers
     assert [told["name"] for told, _ in document.layers] == [layer.name for layer in originals]
     for (told, pixels), layer in zip(document.layers, originals, strict=True):
         assert told["rect"] == list(layer.rect)
         assert told["visible"] == layer.visible
+        assert told["depth"] == ("U16" if "deep" in kind else "U8")
         assert furthest(pixels, layer.pixels) == 0
         if kind == "wide":
             assert told["profile"] == WIDE.name
 
 
-@pytest.mark.parametrize(
-    ("name", "most"), [("opaque.ora", 0), ("opaque.psd", 0), ("transparent.ora", 1), ("transparent.psd", 1)]
-)
-def test_krita_shows_the_same_picture(documents: dict[str, Opened], name: str, most: int) -> None:
-    wanted = seen(stack(None if name.startswith("transparent") else 255))
-    assert furthest(documents[name].flat, wanted) <= most
+@pytest.mark.parametrize(("kind", "most"), [("opaque", 0), ("transparent", 1), ("deep", 0), ("deep-transparent", 1)])
+@pytest.mark.parametrize("ending", ["ora", "psd"])
+def test_krita_shows_the_same_picture(documents: dict[str, Opened], kind: str, most: int, ending: str) -> None:
+    document, wanted = documents[f"{kind}.{ending}"], seen(stack(kind))
+    if "deep" in kind and ending == "ora":
+        # Krita's own doing, and why the README advises .psd: the layers have 16 bits, the document around them has 8.
+        assert document.depth == "U8"
+        wanted, most = view(wanted), 2
+        wanted[wanted[..., 3] < 200] = 0  # what can hardly be seen has hardly a colour in 8 bits
+    assert furthest(document.flat, wanted) <= most
+    assert document.profile.startswith("sRGB") and "g10" not in document.profile, "not taken for linear light"
 
 
 def test_a_psd_keeps_a_wide_gamut_and_an_ora_is_opened_as_srgb(documents: dict[str, Opened]) -> None:
     if "wide.psd" not in documents:
         pytest.skip("Krita's wide-gamut profile is not on this machine")
     assert documents["wide.psd"].profile == WIDE.name
-    assert furthest(documents["wide.psd"].flat, seen(stack(255))) == 0
+    assert furthest(documents["wide.psd"].flat, seen(stack("wide"))) == 0
     # Krita's own doing, and why the README advises .psd: the day it changes, the advice can go.
     assert documents["wide.ora"].profile.startswith("sRGB")

@@ -263,6 +263,16 @@ def test_a_full_disk_leaves_the_older_file_as_it_was(here: Here, full_disk: Path
     assert (full_disk / "a.ora").read_text() == "older"
 
 
+def test_layers_are_saved_though_their_sheet_is_not(here: Here, full_disk: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(noise).save(here.folder / "a.png")
+    ended = here("split", "a.png", "-o", "a.ora", "--backend", "trial", "--sheet", full_disk / "s.png")
+    lines = ended.stderr.splitlines()
+    assert ended.returncode == 1 and len(lines) == 2
+    assert "The layers are saved in" in lines[0] and "The disk is full" in lines[0] and "Free some space" in lines[1]
+    assert (here.folder / "a.ora").is_file() and list(full_disk.iterdir()) == []
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX's")
 def test_a_limit_on_file_sizes_is_a_full_disk_too(unflatten: CommandLine) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (300, 300, 3), np.uint8)
