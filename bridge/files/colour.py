@@ -1,11 +1,14 @@
 """Colour profiles: whether one fits a picture, and what the picture looks like in sRGB."""
 
+import struct
 from functools import cache
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageCms
+
+from bridge.picture import Picture
 
 U8 = NDArray[np.uint8]
 Samples = NDArray[Any]
@@ -14,6 +17,10 @@ Space = Literal["GREY", "RGB", "CMYK", "LAB"]
 
 STEPS = 9
 HEADER = 128
+MADE_AT = 24
+"""Where in a profile the time of its making stands."""
+NO_DAY = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+"""Of no day in particular: with the time of saving in it, the same layers would never give the same file."""
 _SIGNATURES: dict[bytes, str] = {b"GRAY": "grey", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "Lab"}
 _TOLD: dict[Space, str] = {"GREY": "grey", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 _LCMS_NAMES: dict[Space, str] = {"GREY": "gray", "RGB": "rgb", "CMYK": "cmyk", "LAB": "lab"}
@@ -42,7 +49,7 @@ def why_not(profile: bytes, space: Space) -> str | None:
 def works_both_ways(profile: bytes) -> bool:
     """Whether colours can be brought into that RGB profile too; scanners' and cameras' often only lead out of it."""
     probe = np.zeros((1, 1, 3), np.uint8)
-    return _transformed(probe, "RGB", _srgb(), "RGB", profile, np.uint16, PERCEPTUAL, 0) is not None
+    return _transformed(probe, "RGB", srgb(), "RGB", profile, np.uint16, PERCEPTUAL, 0) is not None
 
 
 def to_srgb(samples: Samples, space: Space, profile: bytes, dtype: Any = None) -> Samples | None:
@@ -50,7 +57,7 @@ def to_srgb(samples: Samples, space: Space, profile: bytes, dtype: Any = None) -
 
     samples: (H, W, n) uint8 or uint16 without alpha. Returns (H, W, 3), of the same dtype or of `dtype`.
     """
-    return _transformed(samples, space, profile, "RGB", _srgb(), dtype or samples.dtype, RELATIVE, BLACK_POINT)
+    return _transformed(samples, space, profile, "RGB", srgb(), dtype or samples.dtype, RELATIVE, BLACK_POINT)
 
 
 def looks_like_srgb(profile: bytes) -> bool:
@@ -61,6 +68,15 @@ def looks_like_srgb(profile: bytes) -> bool:
     return seen is not None and int(np.abs(seen.astype(int) - cube).max()) <= 1
 
 
+def profile_to_write(picture: Picture) -> bytes | None:
+    """The profile that files of the picture's layers carry, None for none.
+
+    With 16 bits sRGB is written too: without it Krita asks for a profile when it opens a PNG, and takes a PSD for
+    linear.
+    """
+    return srgb() if picture.profile is None and picture.pixels.dtype != np.uint8 else picture.profile
+
+
 @cache
 def lab() -> bytes:
     """The profile of CIE L*a*b* with D50, which is what PSD and TIFF mean by Lab."""
@@ -68,7 +84,8 @@ def lab() -> bytes:
 
 
 @cache
-def _srgb() -> bytes:
+def srgb() -> bytes:
+    """The profile of sRGB, always the same bytes."""
     return _made("sRGB")
 
 
@@ -108,4 +125,5 @@ def _channels(space: Space) -> str:
 def _made(space: Literal["sRGB", "LAB"]) -> bytes:
     # its type is littleCMS's own, which nobody has described
     made = cast(Any, ImageCms.createProfile(space))  # pyright: ignore[reportUnknownMemberType]
-    return ImageCms.ImageCmsProfile(made).tobytes()
+    profile = ImageCms.ImageCmsProfile(made).tobytes()
+    return profile[:MADE_AT] + NO_DAY + profile[MADE_AT + len(NO_DAY) :]

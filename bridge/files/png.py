@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bridge.files.colour import profile_to_write
 from bridge.files.disk import whole_folder
 from bridge.picture import Layer, Picture, Pixels, Stack
 
@@ -62,8 +63,9 @@ def _encode_deep(pixels: Pixels, picture: Picture) -> bytes:
     plain = bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=COMPRESSION))
     per_metre = round(picture.dpi / METRES_PER_INCH)
     told = _chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
-    if picture.profile:
-        told = _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.profile)) + told
+    profile = profile_to_write(picture)
+    if profile:
+        told = _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)) + told
     return plain[:AFTER_HEADER] + told + plain[AFTER_HEADER:]
 
 

@@ -24,6 +24,7 @@ from psd_tools.psd.layer_and_mask import (
 from psd_tools.psd.tagged_blocks import TaggedBlocks
 
 from bridge.errors import UnflattenError
+from bridge.files.colour import profile_to_write
 from bridge.files.disk import whole_file
 from bridge.picture import Layer, Picture, Pixels, Stack
 
@@ -83,8 +84,8 @@ def _layer(layer: Layer) -> tuple[LayerRecord, ChannelDataList]:
     packed = ChannelDataList()
     told: list[ChannelInfo] = []
     for channel, band in zip(planes, (3, 0, 1, 2), strict=True):
-        # as Photoshop packs them: run lengths find nothing to shorten in 16 bits
-        data = ChannelData(Compression.RLE if layer.pixels.itemsize == 1 else Compression.ZIP_WITH_PREDICTION)
+        # at 16 bits too, though it saves little there: Krita 5 misreads what is packed with prediction
+        data = ChannelData(Compression.RLE)
         data.set_data(_bytes(layer.pixels[..., band]), width, height, 8 * layer.pixels.itemsize)
         packed.append(data)
         told.append(ChannelInfo(channel, len(data.data) + 2))
@@ -136,6 +137,7 @@ def _resources(picture: Picture) -> ImageResources:
         key=Resource.RESOLUTION_INFO,
         data=resolution,  # pyright: ignore[reportArgumentType]  # a structure where there is one, says psd-tools' reader
     )
-    if picture.profile:
-        resources[Resource.ICC_PROFILE] = ImageResource(key=Resource.ICC_PROFILE, data=picture.profile)
+    profile = profile_to_write(picture)
+    if profile:
+        resources[Resource.ICC_PROFILE] = ImageResource(key=Resource.ICC_PROFILE, data=profile)
     return resources
