@@ -4,7 +4,7 @@ import struct
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError, features
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError, features
 
 from bridge.errors import BadPicture
 from bridge.files import tiff
@@ -29,6 +29,8 @@ WHOLE = 512 * 2**20
 SPARE = 16 * 2**20
 """Bytes that a file may have beyond what its pixels need unpacked."""
 ORIENTATION = 274
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20
+"""Printers' and scanners' profiles unpack to more than the megabyte that Pillow allows before it refuses the file."""
 
 
 def open_image(file: BinaryIO, name: str) -> Raster:
@@ -44,7 +46,7 @@ def open_image(file: BinaryIO, name: str) -> Raster:
     claimed = webp_size(start) if start.startswith(b"RIFF") else None
     if claimed:  # before its decoder is made, which takes room for it
         check_picture(*claimed)
-    bounded = Bounded(file, _budget(start, size_of(file)), name)
+    bounded = Bounded(file, _budget(start, file), name)
     image = Image.open(cast(BinaryIO, bounded), formats=FORMATS)
     check_picture(image.width, image.height)
     if start.startswith(PNG_START) and start[PNG_DEPTH] > 8:
@@ -82,11 +84,11 @@ def forget_xmp(image: ImageFile.ImageFile) -> None:
         image.info.pop(key, None)
 
 
-def _budget(start: bytes, size: int) -> int:
+def _budget(start: bytes, file: BinaryIO) -> int:
     if start.startswith(b"GIF8"):
         return GIF_HEAD
     if start[4:8] == b"ftyp" or start.startswith(b"RIFF"):
-        return min(2 * size, WHOLE) + HEAD  # each is read whole, after a look at its beginning
+        return min(2 * size_of(file), WHOLE) + HEAD  # each is read whole, after a look at its beginning
     return HEAD
 
 

@@ -17,8 +17,8 @@ _TAKEN_STARTS = (
     *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"8BPS\0\1", b"8BPS\0\2"),
     *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 )
-_ARCHIVES = (b"image/openraster", b"application/x-kra")
-"""What ORA and KRA files name themselves, in their first entry; Krita's own name goes on, one letter or two."""
+_ARCHIVES = (b"image/openraster", b"application/x-kr")
+"""What ORA and KRA files call themselves in their first entry; Krita has written x-kra and x-krita."""
 _AVIF = (b"avif", b"avis")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 
