@@ -11,7 +11,8 @@ from bridge.files import tiff
 from bridge.files.bounded import Bounded, size_of
 from bridge.files.colour import Samples, Space
 from bridge.files.frames import gif_frames, note_of, webp_size
-from bridge.files.kinds import START
+from bridge.files.kinds import START, is_bare_bitmap
+from bridge.files.png_stream import check_stream
 from bridge.files.raster import Raster, turned
 from bridge.files.tiff_pages import chosen_page
 from bridge.limits import check_picture
@@ -47,7 +48,9 @@ def open_image(file: BinaryIO, name: str) -> Raster:
     if claimed:  # before its decoder is made, which takes room for it
         check_picture(*claimed)
     bounded = Bounded(file, _budget(start, file), name)
-    image = Image.open(cast(BinaryIO, bounded), formats=FORMATS)
+    # only where there is more to know it by than its first byte
+    formats = ("DIB",) if is_bare_bitmap(start) else FORMATS
+    image = Image.open(cast(BinaryIO, bounded), formats=formats)
     check_picture(image.width, image.height)
     if start.startswith(PNG_START) and start[PNG_DEPTH] > 8:
         return _open_deep_png(file, image, name)
@@ -121,6 +124,7 @@ def _open_deep_png(file: BinaryIO, image: ImageFile.ImageFile, name: str) -> Ras
     check_picture(image.width, image.height, 8)
     file.seek(0)
     data = Bounded(file, _unpacked(image, 8), name).read()
+    check_stream(data, _unpacked(image, 8), name)
     try:
         samples = np.asarray(imagecodecs.png_decode(data))
     except (RuntimeError, ValueError) as problem:

@@ -44,10 +44,18 @@ _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
 def check_is_file(path: Path) -> None:
-    """Raise BadPicture where there is no file at `path`."""
-    if not path.exists():
+    """Raise BadPicture where there is no file at `path`, or none that may be looked at."""
+    try:
+        there, is_file = path.exists(), path.is_file()
+    except PermissionError:
+        raise BadPicture(
+            f"The folder {path.parent} may not be entered.", "Change its permissions, or copy the picture elsewhere."
+        ) from None
+    except OSError as problem:
+        raise BadPicture(f"There is no such file: {problem.strerror}.", "Check the name and the folder.") from None
+    if not there:
         raise BadPicture(f"There is no file {path}.", "Check the name and the folder.")
-    if not path.is_file():
+    if not is_file:
         raise BadPicture(f"{path} is not a file.", "Give a picture; for a whole folder of them use “unflatten batch”.")
 
 
@@ -75,7 +83,15 @@ def begins_as_picture(start: bytes) -> bool:
         return bool(_brands(start) & set(_AVIF))
     if start.startswith(b"BM"):
         return int.from_bytes(start[14:18], "little") in _BMP_HEADERS
+    if is_bare_bitmap(start):
+        return True
     return start.startswith(b"RIFF") and start[8:12] == b"WEBP"
+
+
+def is_bare_bitmap(start: bytes) -> bool:
+    """Whether a file begins as a BMP without its file's header, as some programs write .dib."""
+    size, planes, bits = (int.from_bytes(start[a:b], "little") for a, b in ((0, 4), (12, 14), (14, 16)))
+    return size in (40, 108, 124) and planes == 1 and bits in (1, 4, 8, 16, 24, 32)
 
 
 def check_kind(start: bytes, name: str) -> None:

@@ -1,5 +1,6 @@
 """Opens a picture file as a Picture: RGBA in 8 or 16 bits a channel, turned upright, with its profile."""
 
+import errno
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +15,8 @@ from bridge.limits import MAX_PIXELS
 from bridge.picture import Picture
 
 MAX_FILE = 2 * 2**30
+LOST = frozenset(getattr(errno, name) for name in ("EIO", "ESTALE", "ENODEV", "ENXIO") if hasattr(errno, name))
+"""What a disk or a network says that has gone away; decoders raise other numbers for files that are damaged."""
 
 
 def load_picture(path: Path) -> Picture:
@@ -25,14 +28,12 @@ def load_picture(path: Path) -> Picture:
     """
     check_is_file(path)
     try:
-        with warnings.catch_warnings(), open(path, "rb") as file:
+        with _readable(path) as file, warnings.catch_warnings():
             # Pillow's own size warning comes below our limit, and its refusal above: ours says what to do.
             warnings.simplefilter("ignore")
             return picture_of(_open(file, path.name))
     except (UnflattenError, MemoryError):
         raise
-    except PermissionError:
-        raise BadPicture(f"{path.name} may not be read.", "Change its permissions, or copy it elsewhere.") from None
     except Image.DecompressionBombError:
         raise BadPicture(
             f"{path.name} is too large to be split.", f"Scale it down to at most {MAX_PIXELS // 1_000_000} megapixels."
@@ -40,14 +41,26 @@ def load_picture(path: Path) -> Picture:
     except UnidentifiedImageError:
         raise BadPicture(f"{path.name} is not a picture that can be opened here.", f"Taken are {TAKEN}.") from None
     except Exception as problem:
-        if isinstance(problem, OSError) and problem.errno:
-            raise BadPicture(
-                f"{path.name} could not be read: {problem.strerror}.", "Is its disk still there?"
-            ) from None
+        if isinstance(problem, OSError) and problem.errno in LOST:
+            raise _unreadable(path, problem) from None
         # Decoders meet a damaged file with anything from struct.error to IndexError.
         raise BadPicture(
             f"{path.name} is damaged and cannot be opened.", "Open it in Krita, save it anew, and try that copy."
         ) from problem
+
+
+def _readable(path: Path) -> BinaryIO:
+    """The file, open, or a sentence that says why not."""
+    try:
+        return open(path, "rb")
+    except PermissionError:
+        raise BadPicture(f"{path.name} may not be read.", "Change its permissions, or copy it elsewhere.") from None
+    except OSError as problem:
+        raise _unreadable(path, problem) from None
+
+
+def _unreadable(path: Path, problem: OSError) -> BadPicture:
+    return BadPicture(f"{path.name} could not be read: {problem.strerror}.", "Is its disk still there?")
 
 
 def _open(file: BinaryIO, name: str) -> Raster:

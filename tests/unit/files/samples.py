@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -55,7 +55,7 @@ class TiffPage:
     tags: dict[int, tuple[int, Sequence[int] | bytes]] = field(default_factory=dict)
 
 
-def tiff(*pages: TiffPage, order: str = "<") -> bytes:
+def tiff(*pages: TiffPage, order: Literal["<", ">"] = "<") -> bytes:
     """An uncompressed TIFF. Tags are (type, values); type 3 is 16 bits, 4 is 32, 5 a rational, 7 bytes."""
     out = bytearray((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
     link = 4
@@ -165,6 +165,7 @@ def every_kind(folder: Path) -> dict[str, bytes]:
         "a.gif": animated("GIF"),
         "a.avif": saved(rgb, "AVIF"),
         "a.bmp": saved(rgb, "BMP"),
+        "a.dib": saved(rgb, "DIB"),
         "8.tif": saved(rgb, "TIFF", compression="tiff_lzw"),
         "pages.tif": animated("TIFF"),
         "16.tif": tiff(TiffPage(sixteen, extra=[2])),

@@ -1,6 +1,7 @@
 """CMYK with transparency keeps it, whatever file it comes in."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def same(pixels: np.ndarray, samples: np.ndarray, near: float) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("planar", [1, 2])
-def test_a_tiff(tmp_path: Path, dtype: type, order: str, planar: int) -> None:
+def test_a_tiff(tmp_path: Path, dtype: type, order: Literal["<", ">"], planar: int) -> None:
     samples = inks(dtype)
     page = TiffPage(samples, 5, [2])
     if planar == 2:

@@ -174,7 +174,9 @@ def test_layers_of_16_bits_are_saved_and_flatten_to_the_picture(
     write_folder(stack, picture, tmp_path / "a")
     with zipfile.ZipFile(tmp_path / "a.ora") as archive:
         ora = [imagecodecs.png_decode(archive.read(f"data/layer0{n}.png")) for n in range(2)]
-    psd_layers = [np.rint(layer.numpy() * FULL).astype(np.uint16) for layer in PSDImage.open(tmp_path / "a.psd")]
+    psd_layers = [
+        np.rint(np.asarray(layer.numpy()) * FULL).astype(np.uint16) for layer in PSDImage.open(tmp_path / "a.psd")
+    ]
     names = [each["file"] for each in json.loads((tmp_path / "a" / "stack.json").read_text())["layers"]]
     files = [imagecodecs.png_decode((tmp_path / "a" / name).read_bytes()) for name in names]
     for read in (ora, psd_layers):

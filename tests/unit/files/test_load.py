@@ -175,6 +175,7 @@ def as_nobody() -> Iterator[Path]:
         Path(folder).chmod(0o755)
         (Path(folder) / "a.png").write_bytes(b"x")
         (Path(folder) / "a.png").chmod(0)
+        (Path(folder) / "locked").mkdir(mode=0)
         was = os.geteuid()
         if was == 0:
             os.seteuid(65534)
@@ -287,3 +288,12 @@ def test_an_ora_or_kra_without_a_merged_image(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.kra", "w") as archive:
         archive.writestr("mimetype", "application/x-krita")
     assert "Krita" in refused(tmp_path / "a.kra", "no flattened picture").hint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps permissions elsewhere")
+def test_a_folder_that_may_not_be_entered(as_nobody: Path) -> None:
+    refused(as_nobody / "locked" / "a.png", "may not be entered")
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    refused(tmp_path / ("n" * 300 + ".png"), "There is no")
