@@ -25,7 +25,8 @@ _SIGNATURES: dict[bytes, str] = {b"GRAY": "grey", b"RGB ": "RGB", b"CMYK": "CMYK
 _TOLD: dict[Space, str] = {"GREY": "grey", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 _LCMS_NAMES: dict[Space, str] = {"GREY": "gray", "RGB": "rgb", "CMYK": "cmyk", "LAB": "lab"}
 _CLASSES = (b"mntr", b"scnr", b"prtr", b"spac")
-"""The kinds of profile that describe a picture's colours; device links, abstract and named colours do not."""
+"""The kinds of profile that describe a picture's colours; device links, abstract and named colours do not,
+but that the profile of Lab itself is an abstract one."""
 RELATIVE, PERCEPTUAL = 1, 0
 BLACK_POINT = 0x2000
 """Little CMS's flag for black point compensation."""
@@ -35,7 +36,7 @@ def why_not(profile: bytes, space: Space) -> str | None:
     """Why the ICC `profile` does not say what colours of `space` mean, as the end of a sentence; None where it does."""
     if len(profile) < HEADER or profile[36:40] != b"acsp" or int.from_bytes(profile[:4], "big") > len(profile):
         return "it is damaged"
-    if profile[12:16] not in _CLASSES:
+    if profile[12:16] not in _CLASSES and not (space == "LAB" and profile[12:16] == b"abst"):
         return "it describes no picture's colours"
     if _SIGNATURES.get(profile[16:20]) != _TOLD[space]:
         kind = _SIGNATURES.get(profile[16:20], "other")

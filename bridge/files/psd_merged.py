@@ -15,7 +15,7 @@ from bridge.files.colour import Samples, Space
 from bridge.files.image_file import dpi_of
 from bridge.files.psd_layers import layers_differ
 from bridge.files.psd_parts import ALPHAS, PROFILE, RESOLUTION, SEE_THROUGH_INDEX, VERSION, Parts, read_parts
-from bridge.files.raster import COLOURS, Raster, one_colour, sixteen_bits, without_white
+from bridge.files.raster import COLOURS, Raster, lies_over_white, one_colour, sixteen_bits, without_white
 from bridge.files.tiff import LOWER_IT, float_note
 from bridge.limits import check_picture
 
@@ -170,7 +170,8 @@ def _through_palette(plane: Any, parts: Parts) -> Samples:
 def _straightened(samples: Samples, space: Space, parts: Parts, alpha: int | None) -> Samples:
     """Samples without the white under them, in which a Raster's CMYK and Lab count."""
     full = int(np.iinfo(samples.dtype).max)
-    if alpha is not None and space != "LAB" and parts.mode != ColorMode.DUOTONE:
+    whitened = alpha is not None and space != "LAB" and parts.mode != ColorMode.DUOTONE
+    if whitened and lies_over_white(samples, COLOURS[space]):
         samples = without_white(samples, COLOURS[space])
     if space == "CMYK":
         samples[..., :4] = full - samples[..., :4]  # Photoshop's largest number is no ink

@@ -141,6 +141,20 @@ def without_white(samples: Samples, colours: int) -> Samples:
     return out
 
 
+def lies_over_white(samples: Samples, colours: int) -> bool:
+    """Whether samples can have been stored over white: what shows of that is then in every colour.
+
+    Krita stores a PSD's colours as they are, which is told by any pixel that is darker than the white would leave it.
+    """
+    full = int(np.iinfo(samples.dtype).max)
+    slack = full // 255  # a level of 8 bits, for rounding
+    for row in samples:
+        least = row[:, :colours].min(1).astype(np.int64)
+        if bool((least + row[:, colours] < full - slack).any()):
+            return False
+    return True
+
+
 def one_colour(samples: Samples, space: Space) -> bool:
     """Whether every pixel shows the same, which they do too where all are transparent."""
     count = COLOURS[space]

@@ -22,8 +22,15 @@ from bridge.files.tiff_pages import (
 )
 
 LOWER_IT = "Convert it to 8 or 16 bits per channel, or take it apart in Krita, which keeps its depth."
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, CIELAB = 0, 1, 2, 5, 8
-_SPACES: dict[int, Space] = {WHITE_IS_ZERO: "GREY", BLACK_IS_ZERO: "GREY", RGB: "RGB", CMYK: "CMYK", CIELAB: "LAB"}
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, CIELAB, ICCLAB = 0, 1, 2, 5, 8, 9
+_SPACES: dict[int, Space] = {
+    WHITE_IS_ZERO: "GREY",
+    BLACK_IS_ZERO: "GREY",
+    RGB: "RGB",
+    CMYK: "CMYK",
+    CIELAB: "LAB",
+    ICCLAB: "LAB",
+}
 UNSIGNED, FLOAT = 1, 3
 PREMULTIPLIED, STRAIGHT = 1, 2
 CENTIMETRE = 3
@@ -32,6 +39,8 @@ MOST_PROFILE = 16 * 2**20
 
 def for_pillow(page: Page) -> bool:
     """Whether Pillow opens that page without losing anything of it."""
+    if page.number(PHOTOMETRIC) == ICCLAB:
+        return False
     return page.bits <= 8 and not (page.number(PHOTOMETRIC) in (CMYK, CIELAB) and page.samples > _colours(page))
 
 
@@ -65,7 +74,7 @@ def _decoded(file: BinaryIO, page: Page, name: str) -> Samples:
     import imagecodecs
 
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
-        if page.number(PHOTOMETRIC) in (CMYK, CIELAB):
+        if page.number(PHOTOMETRIC) in (CMYK, CIELAB, ICCLAB):
             # The decoder turns these into RGB and drops alpha. Told that they are grey, it leaves them as they are.
             # Only this copy in memory is changed.
             data[page.photometric_at : page.photometric_at + 2] = struct.pack(page.order + "H", BLACK_IS_ZERO)

@@ -11,6 +11,7 @@ import pytest
 
 from bridge.files.openraster import write_openraster
 from bridge.files.psd import write_psd
+from bridge.files.raster import eight_bits
 from bridge.finish.encoding import encoding
 from bridge.finish.flatten import flatten
 from bridge.picture import Layer, Picture, Stack
@@ -26,19 +27,21 @@ class Opened:
     """A document as Krita shows it; pixels are RGBA."""
 
     profile: str
+    depth: str
     flat: np.ndarray
     layers: list[tuple[dict[str, object], np.ndarray]]
 
 
-def stack(back_alpha: int | None) -> Stack:
+def stack(back_alpha: int | None, dtype: type = np.uint8) -> Stack:
     rng = np.random.default_rng(1)
+    full = int(np.iinfo(dtype).max)
 
     def noise(height: int, width: int, alpha: int | None = None) -> np.ndarray:
-        pixels = rng.integers(0, 256, (height, width, 4), np.uint8)
+        pixels = rng.integers(0, full + 1, (height, width, 4), dtype)
         if alpha is not None:
             pixels[..., 3] = alpha
         # Krita counts a layer's corners as part of it only where there is something.
-        pixels[0, 0, 3] = pixels[-1, -1, 3] = 255
+        pixels[0, 0, 3] = pixels[-1, -1, 3] = full
         return pixels
 
     layers = (
@@ -52,7 +55,7 @@ def stack(back_alpha: int | None) -> Stack:
 
 def seen(layers: Stack) -> np.ndarray:
     visible = tuple(layer for layer in layers.layers if layer.visible)
-    return flatten(Stack(visible, layers.width, layers.height), encoding("RGBA", np.uint8))
+    return flatten(Stack(visible, layers.width, layers.height), encoding("RGBA", visible[0].pixels.dtype))
 
 
 def open_in_krita(files: list[Path], home: Path) -> dict[str, Opened]:
@@ -76,14 +79,16 @@ def open_in_krita(files: list[Path], home: Path) -> dict[str, Opened]:
 def opened(file: Path) -> Opened:
     told = json.loads(file.with_name(file.name + ".json").read_text())
     layers = [
-        (layer, bgra(file.with_name(f"{file.name}.{index}"), layer["rect"][2], layer["rect"][3]))
+        (layer, bgra(file.with_name(f"{file.name}.{index}"), *layer["rect"][2:], depth=layer["depth"]))
         for index, layer in enumerate(told["layers"])
     ]
-    return Opened(told["profile"], bgra(file.with_name(file.name + ".flat"), *told["size"]), layers)
+    flat = bgra(file.with_name(file.name + ".flat"), *told["size"], depth=told["depth"])
+    return Opened(told["profile"], told["depth"], flat, layers)
 
 
-def bgra(file: Path, width: int, height: int) -> np.ndarray:
-    return np.frombuffer(file.read_bytes(), np.uint8).reshape(height, width, 4)[..., [2, 1, 0, 3]]
+def bgra(file: Path, width: int, height: int, *, depth: str) -> np.ndarray:
+    dtype = np.uint16 if depth == "U16" else np.uint8
+    return np.frombuffer(file.read_bytes(), dtype).reshape(height, width, 4)[..., [2, 1, 0, 3]]
 
 
 def furthest(one: np.ndarray, other: np.ndarray) -> int:
@@ -102,6 +107,10 @@ def documents(programs: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
         picture = Picture(seen(layers), profile=profile, view=seen(layers))
         write_openraster(layers, picture, folder / f"{name}.ora")
         write_psd(layers, picture, folder / f"{name}.psd")
+    deep = stack(65_535, np.uint16)
+    picture = Picture(seen(deep), view=eight_bits(seen(deep)))
+    write_openraster(deep, picture, folder / "deep.ora")
+    write_psd(deep, picture, folder / "deep.psd")
     files = sorted([*folder.glob("*.ora"), *folder.glob("*.psd")])
     return open_in_krita(files, tmp_path_factory.mktemp("home"))
 
@@ -137,3 +146,14 @@ def test_a_psd_keeps_a_wide_gamut_and_an_ora_is_opened_as_srgb(documents: dict[s
     assert furthest(documents["wide.psd"].flat, seen(stack(255))) == 0
     # Krita's own doing, and why the README advises .psd: the day it changes, the advice can go.
     assert documents["wide.ora"].profile.startswith("sRGB")
+
+
+@pytest.mark.parametrize("ending", ["ora", "psd"])
+def test_krita_shows_layers_of_16_bits_as_they_were(documents: dict[str, Opened], ending: str) -> None:
+    document, wanted = documents[f"deep.{ending}"], stack(65_535, np.uint16)
+    for (told, pixels), layer in zip(document.layers, wanted.layers, strict=True):
+        assert (told["name"], told["rect"], told["depth"]) == (layer.name, list(layer.rect), "U16")
+        assert furthest(pixels, layer.pixels) == 0
+    assert document.profile.startswith("sRGB") and "g10" not in document.profile
+    if ending == "psd":
+        assert document.depth == "U16" and furthest(document.flat, seen(wanted)) == 0

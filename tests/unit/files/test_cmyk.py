@@ -76,3 +76,26 @@ def test_a_psd_with_a_selection_that_was_kept_is_opaque(tmp_path: Path, mode: in
     planes = [noise(1, 40, 50)[..., n % 4] for n in range(count + 1)]
     assert opened(tmp_path, psd(planes, mode, layer_count=3)).is_opaque
     assert not opened(tmp_path, psd(planes, mode, layer_count=-3)).is_opaque
+
+
+@pytest.mark.parametrize("mode", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_psd_whose_colours_are_stored_as_they_are(tmp_path: Path, mode: int, dtype: type) -> None:
+    """As Krita stores them, where Photoshop lays them over white."""
+    count = {1: 1, 3: 3, 4: 4}[mode]
+    samples = np.dstack([noise(1, 40, 52), noise(2, 40, 52)])[..., : count + 1].astype(dtype)
+    samples *= 257 if dtype == np.uint16 else 1
+    clear = opened(tmp_path, psd([samples[..., n] for n in range(count + 1)], mode, layer_count=-1))
+    plain = opened(tmp_path, psd([samples[..., n] for n in range(count)], mode))
+    np.testing.assert_array_equal(clear.pixels[..., :3], plain.pixels[..., :3])
+    np.testing.assert_array_equal(clear.pixels[..., 3], samples[..., count])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_both_ways_in_which_a_tiff_keeps_lab(tmp_path: Path, dtype: type) -> None:
+    samples = noise(1, 40, 50)[..., :3].astype(dtype) * (257 if dtype == np.uint16 else 1)
+    signed = samples.astype(np.int32)
+    signed[..., 1:] = signed[..., 1:] - 128 if dtype == np.uint8 else (signed[..., 1:] - 32_896) * 256 // 257
+    one = opened(tmp_path, tiff(TiffPage(samples, 9)))
+    other = opened(tmp_path, tiff(TiffPage(signed.astype(dtype), 8)))
+    assert np.abs(one.view.astype(int) - other.view).mean() < 0.5
