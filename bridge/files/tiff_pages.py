@@ -76,7 +76,7 @@ class Page:
 
 def chosen_page(file: BinaryIO, name: str) -> tuple[Page, tuple[str, ...]]:
     """The page that is the picture, checked for its size, and what is to be said of the others. Raises BadPicture."""
-    pages = list(_pages(file, name))
+    pages = list(pages_of(file, name))
     if any(DNG in page.numbers or page.number(PHOTOMETRIC) in (32803, 34892) for page in pages):
         raise BadPicture(f"{name} is a camera's raw picture, which is not taken here.", "Export it as PNG or TIFF.")
     full = [page for page in pages if not page.is_part] or pages
@@ -101,8 +101,8 @@ def check_page(page: Page, name: str) -> None:
         )
 
 
-def _pages(file: BinaryIO, name: str) -> Generator[Page]:
-    """The pages in their order, at most MOST_PAGES; a damaged page ends them."""
+def pages_of(file: BinaryIO, name: str) -> Generator[Page]:
+    """The pages in their order, at most MOST_PAGES; a damaged page ends them. Raises BadPicture for one too large."""
     file.seek(0)
     start = file.read(16)
     order = "<" if start[:2] == b"II" else ">"

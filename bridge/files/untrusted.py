@@ -10,11 +10,12 @@ from bridge.errors import BadPicture, UnflattenError
 from bridge.files.colour import U8
 from bridge.files.image_file import forget_xmp, is_tiff, raster_of
 from bridge.files.raster import picture_of
-from bridge.files.tiff_pages import chosen_page
+from bridge.files.tiff_pages import check_page, pages_of
 from bridge.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", *(("AVIF",) if features.check("avif") else ()))
 TAKEN = "PNG, JPEG, WebP, GIF, BMP, TIFF and AVIF"
+_CODES = ("image_too_small", "image_too_large")
 # How files begin that are pictures, but of a kind that is not taken.
 _OTHER_KINDS = (
     b"8BPS",
@@ -59,8 +60,16 @@ def open_untrusted(path: Path) -> U8:
 def _check_tiff(path: Path) -> None:
     """Refuse a TIFF whose entries or tiles need more memory than its size tells."""
     with open(path, "rb") as file:
-        if is_tiff(file.read(4)):
-            chosen_page(file, "The picture")
+        if not is_tiff(file.read(4)):
+            return
+        try:
+            first = next(pages_of(file, "The picture"), None)
+            if first:
+                _check_size(first.width, first.height)
+                check_page(first, "The picture")
+        except BadPicture as problem:
+            code = problem.code if problem.code in _CODES else "image_load_error"
+            raise BadPicture(problem.message, problem.hint, code=code) from None
 
 
 def _check_size(width: int, height: int) -> None:
