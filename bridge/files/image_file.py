@@ -30,6 +30,8 @@ WHOLE = 512 * 2**20
 SPARE = 16 * 2**20
 """Bytes that a file may have beyond what its pixels need unpacked."""
 ORIENTATION = 274
+ROWS = 256
+"""Rows that are copied at a time."""
 PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20
 """Printers' and scanners' profiles unpack to more than the megabyte that Pillow allows before it refuses the file."""
 
@@ -161,18 +163,25 @@ def _samples(image: Image.Image) -> tuple[Samples, Space]:
     """(H, W, n) uint8, as a Raster wants them."""
     see_through = "transparency" in image.info
     if image.mode in ("1", "L", "LA"):
-        alpha = image.mode == "LA" or see_through
-        grey = np.asarray(image.convert("LA" if alpha else "L"))
-        return grey.reshape(image.height, image.width, -1), "GREY"
+        return _array(image, "LA" if image.mode == "LA" or see_through else "L"), "GREY"
     if image.mode == "CMYK":
-        return np.asarray(image), "CMYK"
+        return _array(image, "CMYK"), "CMYK"
     if image.mode == "LAB":
-        lab = np.array(image)
+        lab = _array(image, "LAB")
         lab[..., 1:] ^= 0x80  # Pillow hands a and b out as signed numbers; in a profile's their middle is 128
         return lab, "LAB"
     if image.mode in ("RGB", "YCbCr", "RGBX", "HSV") and not see_through:
-        return np.asarray(image.convert("RGB")), "RGB"
-    return np.asarray(image.convert("RGBA")), "RGB"
+        return _array(image, "RGB"), "RGB"
+    return _array(image, "RGBA"), "RGB"
+
+
+def _array(image: Image.Image, mode: str) -> Samples:
+    """The image in that mode, some rows at a time: Pillow would copy a large one three times, and fill the memory."""
+    out = np.empty((image.height, image.width, Image.getmodebands(mode)), np.uint8)
+    for top in range(0, image.height, ROWS):
+        some = image.crop((0, top, image.width, min(top + ROWS, image.height)))
+        out[top : top + ROWS] = np.asarray(some.convert(mode)).reshape(some.height, some.width, -1)
+    return out
 
 
 def _profile(image: Image.Image) -> bytes | None:

@@ -128,17 +128,16 @@ def straight(samples: Samples, colours: int) -> Samples:
 
 
 def without_white(samples: Samples, colours: int) -> Samples:
-    """Samples that were stored over white, as Photoshop stores a transparent merged image, as straight ones.
+    """Make straight, in place, what was stored over white, as Photoshop stores a transparent merged image.
 
-    For CMYK as Photoshop counts it, in which white is the largest number too.
+    For CMYK as Photoshop counts it, in which white is the largest number too. Returns `samples`.
     """
     full = int(np.iinfo(samples.dtype).max)
-    out = np.array(samples)
-    for row in out:
+    for row in samples:
         alpha = row[:, colours : colours + 1].astype(np.int64)
         divided = (row[:, :colours].astype(np.int64) + alpha - full) * full // np.maximum(alpha, 1)
         row[:, :colours] = np.where(alpha > 0, np.clip(divided, 0, full), row[:, :colours])
-    return out
+    return samples
 
 
 def lies_over_white(samples: Samples, colours: int) -> bool:
@@ -160,7 +159,7 @@ def one_colour(samples: Samples, space: Space) -> bool:
     count = COLOURS[space]
     if samples.shape[2] > count and not samples[..., count].any():
         return True
-    return bool((samples == samples[0, 0]).all())
+    return all(bool((row == samples[0, 0]).all()) for row in samples)
 
 
 def turned(samples: Samples, orientation: int) -> Samples:

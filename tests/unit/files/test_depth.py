@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -221,3 +222,10 @@ def test_cmyk_and_lab_of_16_bits_look_as_they_do_in_8(tmp_path: Path, form: str)
             views.append(opened(tmp_path, data).view.astype(int))
         # 8 bits of Lab are coarse, most of all far outside sRGB
         assert np.abs(views[0] - views[1]).mean() < 1
+
+
+def test_pixels_that_unpack_to_far_more_than_the_picture_are_refused(tmp_path: Path) -> None:
+    png = deep_png(deep(1, 40, 50))
+    packed = zlib.compress(bytes(40 * 2**20))
+    data = png[:33] + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    refused(tmp_path, data, "much more than a picture of its size")
