@@ -48,9 +48,7 @@ Options = Annotated[
 
 @app.command()
 def split(
-    picture: Annotated[
-        Path, typer.Argument(help="PNG, JPEG, WebP, TIFF, BMP, PSD, ORA or KRA; “-”: from a pipe.", readable=False)
-    ],
+    picture: Annotated[Path, typer.Argument(help="Most kinds of pictures, or “-”: one from a pipe.", readable=False)],
     output: Annotated[
         str,
         typer.Option("--output", "-o", help="OUT.ora, OUT.psd, DIR/ for PNG files, “-”: ORA to a pipe.", metavar="OUT"),

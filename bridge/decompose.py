@@ -141,7 +141,7 @@ def finish(
         finish_seconds=round(finished - began, 3),
         layers=len(stack.layers),
         cost=job.cost,
-        notes=job.notes + sifted.notes,
+        notes=[*picture.notes, *job.notes, *sifted.notes],
     )
 
 

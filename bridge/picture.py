@@ -20,6 +20,7 @@ class Picture:
     view: (H, W, 4) uint8, the same in sRGB RGBA, which is what a splitter sees; `pixels` itself where it is that.
     profile: ICC bytes, or None for sRGB.
     dpi: pixels per inch.
+    notes: sentences for the user about what of its file was not taken.
     """
 
     pixels: Pixels
@@ -27,6 +28,7 @@ class Picture:
     profile: bytes | None = None
     view: NDArray[np.uint8] = field(default=None)  # type: ignore[assignment]  # filled in below
     dpi: float = 72.0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.view is None:  # pyright: ignore[reportUnnecessaryComparison]

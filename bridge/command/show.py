@@ -87,7 +87,8 @@ class BatchView:
         else:
             report, count = result.outcome.report, len(result.outcome.layers)
             took = f"{round(report['seconds'], 1)} s" + (f", ${report['cost']:.2f}" if report["cost"] else "")
-            self._count("split", f"{name}: {count} layer{'s' * (count != 1)} in {result.target} ({took}).")
+            done = f"{name}: {count} layer{'s' * (count != 1)} in {result.target} ({took})."
+            self._count("split", " ".join([done, *report["notes"]]))
         self._bars.advance(self._whole)
 
     def _count(self, what: str, line: str) -> None:

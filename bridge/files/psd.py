@@ -24,9 +24,9 @@ from psd_tools.psd.layer_and_mask import (
 from psd_tools.psd.tagged_blocks import TaggedBlocks
 
 from bridge.errors import UnflattenError
-from bridge.files.colour import U8
+from bridge.files.colour import profile_to_write
 from bridge.files.disk import whole_file
-from bridge.picture import Layer, Picture, Stack
+from bridge.picture import Layer, Picture, Pixels, Stack
 
 MAX_SIDE = 30_000
 OLD_NAME = 31
@@ -42,35 +42,40 @@ def write_psd(stack: Stack, picture: Picture, target: Path) -> None:
             code="cannot_save",
         )
     merged = np.asarray(picture.pixels)
-    opaque = bool((merged[..., 3] == 255).all())
+    opaque = picture.is_opaque
     document = PSD(
-        header=FileHeader(
-            width=stack.width,
-            height=stack.height,
-            depth=8,
-            channels=3 if opaque else 4,
-            color_mode=ColorMode.RGB,
-        ),
+        header=_header(merged, opaque),
         image_resources=_resources(picture),
-        layer_and_mask_information=_layers(stack, opaque),
+        layer_and_mask_information=_layers(stack, opaque, merged.dtype == np.uint16),
         image_data=_merged(merged, opaque),
     )
     with whole_file(target) as fresh, fresh.open("wb") as stream:
         document.write(stream)
 
 
-def _layers(stack: Stack, opaque: bool) -> LayerAndMaskInformation:
+def _header(merged: Pixels, opaque: bool) -> FileHeader:
+    return FileHeader(
+        width=merged.shape[1],
+        height=merged.shape[0],
+        depth=8 * merged.itemsize,  # pyright: ignore[reportArgumentType]  # 8 or 16
+        channels=3 if opaque else 4,
+        color_mode=ColorMode.RGB,
+    )
+
+
+def _layers(stack: Stack, opaque: bool, deep: bool) -> LayerAndMaskInformation:
     records, channels = zip(*map(_layer, stack.layers), strict=True) if stack.layers else ((), ())
     # A negative count says that the merged image's fourth channel is its transparency, not a stored selection.
     count = len(records) if opaque else -len(records)
-    info = LayerInfo(
-        layer_count=count,
-        layer_records=LayerRecords(list(records)),
-        channel_image_data=ChannelImageData(list(channels)),
-    )
-    return LayerAndMaskInformation(
-        layer_info=info, global_layer_mask_info=GlobalLayerMaskInfo(), tagged_blocks=TaggedBlocks()
-    )
+    blocks = TaggedBlocks()
+    if deep:  # layers of 16 bits lie in a block of their own, and their usual place is empty
+        if not opaque:
+            blocks.set_data(Tag.SAVING_MERGED_TRANSPARENCY16)
+        blocks.set_data(Tag.LAYER_16, count, LayerRecords(list(records)), ChannelImageData(list(channels)))
+        info = LayerInfo()
+    else:
+        info = LayerInfo(count, LayerRecords(list(records)), ChannelImageData(list(channels)))
+    return LayerAndMaskInformation(layer_info=info, global_layer_mask_info=GlobalLayerMaskInfo(), tagged_blocks=blocks)
 
 
 def _layer(layer: Layer) -> tuple[LayerRecord, ChannelDataList]:
@@ -79,8 +84,9 @@ def _layer(layer: Layer) -> tuple[LayerRecord, ChannelDataList]:
     packed = ChannelDataList()
     told: list[ChannelInfo] = []
     for channel, band in zip(planes, (3, 0, 1, 2), strict=True):
+        # at 16 bits too, though it saves little there: Krita 5 misreads what is packed with prediction
         data = ChannelData(Compression.RLE)
-        data.set_data(np.ascontiguousarray(layer.pixels[..., band]).tobytes(), width, height, 8)
+        data.set_data(_bytes(layer.pixels[..., band]), width, height, 8 * layer.pixels.itemsize)
         packed.append(data)
         told.append(ChannelInfo(channel, len(data.data) + 2))
     names = TaggedBlocks()
@@ -98,28 +104,27 @@ def _layer(layer: Layer) -> tuple[LayerRecord, ChannelDataList]:
     return record, packed
 
 
-def _merged(pixels: U8, opaque: bool) -> ImageData:
+def _bytes(plane: Pixels) -> bytes:
+    """A channel as it lies in the file, the high byte of each number first."""
+    return plane.astype(plane.dtype.newbyteorder(">")).tobytes()
+
+
+def _merged(pixels: Pixels, opaque: bool) -> ImageData:
     """The merged image; a transparent one is stored over white, as Photoshop does and readers expect."""
-    planes: Iterable[U8]
+    planes: Iterable[Pixels]
     if opaque:
         planes = (pixels[..., band] for band in range(3))
     else:
-        alpha = pixels[..., 3].astype(np.uint16)
+        alpha = pixels[..., 3].astype(np.uint32)
         planes = (*((_over_white(pixels[..., band], alpha)) for band in range(3)), pixels[..., 3])
     data = ImageData(Compression.RLE)
-    header = FileHeader(
-        width=pixels.shape[1],
-        height=pixels.shape[0],
-        depth=8,
-        channels=3 if opaque else 4,
-        color_mode=ColorMode.RGB,
-    )
-    data.set_data([np.ascontiguousarray(plane).tobytes() for plane in planes], header)
+    data.set_data([_bytes(plane) for plane in planes], _header(pixels, opaque))
     return data
 
 
-def _over_white(plane: U8, alpha: "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]") -> U8:
-    return ((plane * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+def _over_white(plane: Pixels, alpha: Pixels) -> Pixels:
+    full = int(np.iinfo(plane.dtype).max)
+    return ((plane.astype(np.uint64) * alpha + full * (full - alpha) + full // 2) // full).astype(plane.dtype)
 
 
 def _resources(picture: Picture) -> ImageResources:
@@ -132,6 +137,7 @@ def _resources(picture: Picture) -> ImageResources:
         key=Resource.RESOLUTION_INFO,
         data=resolution,  # pyright: ignore[reportArgumentType]  # a structure where there is one, says psd-tools' reader
     )
-    if picture.profile:
-        resources[Resource.ICC_PROFILE] = ImageResource(key=Resource.ICC_PROFILE, data=picture.profile)
+    profile = profile_to_write(picture)
+    if profile:
+        resources[Resource.ICC_PROFILE] = ImageResource(key=Resource.ICC_PROFILE, data=profile)
     return resources

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from bridge.files.disk import whole_file
 from bridge.files.fonts import FreeTypeFont, elide, font_for
+from bridge.files.raster import eight_bits
 from bridge.picture import Layer, Picture, Stack
 
 CELL = 340
@@ -65,7 +66,7 @@ def _frame(width: int, height: int) -> tuple[int, int]:
 def _placed(layer: Layer, stack: Stack, scale: float) -> Image.Image:
     """The layer where it lies on the picture, shrunk."""
     canvas = Image.new("RGBA", _size(stack.width, stack.height, scale))
-    small = _shrunk(Image.fromarray(np.asarray(layer.pixels)), scale)
+    small = _shrunk(Image.fromarray(eight_bits(np.asarray(layer.pixels))), scale)
     canvas.paste(small, (round(layer.left * scale), round(layer.top * scale)))
     return canvas
 

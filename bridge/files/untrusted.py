@@ -8,11 +8,14 @@ from PIL import Image, UnidentifiedImageError, features
 
 from bridge.errors import BadPicture, UnflattenError
 from bridge.files.colour import U8
-from bridge.files.load import as_picture
+from bridge.files.image_file import forget_xmp, is_tiff, raster_of
+from bridge.files.raster import picture_of
+from bridge.files.tiff_pages import check_page, pages_of
 from bridge.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", *(("AVIF",) if features.check("avif") else ()))
 TAKEN = "PNG, JPEG, WebP, GIF, BMP, TIFF and AVIF"
+_CODES = ("image_too_small", "image_too_large")
 # How files begin that are pictures, but of a kind that is not taken.
 _OTHER_KINDS = (
     b"8BPS",
@@ -35,10 +38,12 @@ def open_untrusted(path: Path) -> U8:
         with warnings.catch_warnings():
             # Pillow's own size warning comes below our limit, and its refusal above.
             warnings.simplefilter("ignore")
+            _check_tiff(path)
             with Image.open(path, formats=FORMATS) as image:
                 _check_size(image.width, image.height)
+                forget_xmp(image)
                 image.load()
-                return np.ascontiguousarray(as_picture(_eight_bits(image)).view)
+                return np.ascontiguousarray(picture_of(raster_of(_eight_bits(image))).view)
     except (UnflattenError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -50,6 +55,21 @@ def open_untrusted(path: Path) -> U8:
         raise BadPicture(
             "The picture is damaged and cannot be opened.", "Send a whole copy of it.", code="image_load_error"
         ) from problem
+
+
+def _check_tiff(path: Path) -> None:
+    """Refuse a TIFF whose entries or tiles need more memory than its size tells."""
+    with open(path, "rb") as file:
+        if not is_tiff(file.read(4)):
+            return
+        try:
+            first = next(pages_of(file, "The picture"), None)
+            if first:
+                _check_size(first.width, first.height)
+                check_page(first, "The picture")
+        except BadPicture as problem:
+            code = problem.code if problem.code in _CODES else "image_load_error"
+            raise BadPicture(problem.message, problem.hint, code=code) from None
 
 
 def _check_size(width: int, height: int) -> None:

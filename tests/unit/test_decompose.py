@@ -77,6 +77,12 @@ def test_a_models_draft_becomes_an_exact_named_stack(truth: list[np.ndarray]) ->
     ]
 
 
+def test_what_was_not_taken_of_a_file_is_in_the_report(truth: list[np.ndarray]) -> None:
+    picture = Picture(drafts.flattened(truth), notes=("The first of 3 pages was taken.",))
+    _, report = run(picture, [drafts.small(layer) for layer in truth])
+    assert report.notes[0] == "The first of 3 pages was taken."
+
+
 def test_a_transparent_picture_keeps_its_transparency(truth: list[np.ndarray]) -> None:
     source = drafts.flattened(truth)
     source[600:, :, 3] = 0

@@ -43,11 +43,13 @@ def wide_gamut() -> bytes:
     return found[0].read_bytes()
 
 
-@pytest.mark.parametrize("ending", ["png", "webp", "tiff", "bmp"])
+@pytest.mark.parametrize("ending", ["png", "webp", "tiff", "bmp", "dib"])
 def test_lossless_files_come_in_to_the_byte(tmp_path: Path, ending: str) -> None:
     pixels = opaque(1, 40, 50)
     options: dict[str, Any] = {"lossless": True, "exact": True} if ending == "webp" else {}
-    Image.fromarray(pixels if ending != "bmp" else pixels[..., :3]).save(tmp_path / f"a.{ending}", **options)
+    Image.fromarray(pixels if ending not in ("bmp", "dib") else pixels[..., :3]).save(
+        tmp_path / f"a.{ending}", **options
+    )
     picture = load_picture(tmp_path / f"a.{ending}")
     np.testing.assert_array_equal(picture.pixels, pixels)
     assert picture.model == "RGBA"
@@ -173,6 +175,7 @@ def as_nobody() -> Iterator[Path]:
         Path(folder).chmod(0o755)
         (Path(folder) / "a.png").write_bytes(b"x")
         (Path(folder) / "a.png").chmod(0)
+        (Path(folder) / "locked").mkdir(mode=0)
         was = os.geteuid()
         if was == 0:
             os.seteuid(65534)
@@ -267,7 +270,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
         for _ in range(6 * MAX_PIXELS // 2**20):
             out.write(bytes(2**20))
     assert (tmp_path / "a.ora").stat().st_size < 2**20
-    refused(tmp_path / "a.ora", "too large")
+    refused(tmp_path / "a.ora", "damaged")
 
 
 def test_a_psd_that_claims_to_be_huge(tmp_path: Path) -> None:
@@ -281,19 +284,16 @@ def test_too_small_a_picture(tmp_path: Path) -> None:
     refused(tmp_path / "a.png", "too small")
 
 
-@pytest.mark.parametrize("name", ["a.png", "b.png", "a.tif", "a.psd"])
-def test_sixteen_bits_are_refused_for_now(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    if name == "a.psd":
-        path.write_bytes(struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, 40, 50, 16, 3) + bytes(100))
-    elif name == "b.png":
-        path.write_bytes(png_that_claims(50, 40, depth=16))
-    else:
-        Image.fromarray(np.zeros((40, 50), np.uint16)).save(path)
-    refused(path, "16")
-
-
 def test_an_ora_or_kra_without_a_merged_image(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.kra", "w") as archive:
         archive.writestr("mimetype", "application/x-krita")
     assert "Krita" in refused(tmp_path / "a.kra", "no flattened picture").hint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps permissions elsewhere")
+def test_a_folder_that_may_not_be_entered(as_nobody: Path) -> None:
+    refused(as_nobody / "locked" / "a.png", "may not be entered")
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    refused(tmp_path / ("n" * 300 + ".png"), "There is no")
