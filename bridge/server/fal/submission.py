@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import json
 import math
-import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
+from bridge import clock
 from bridge.server.fal.errors import Detail, FalError, detail, flat, of_pydantic, unprocessable
 from bridge.server.fal.records import RequestRecord
 from bridge.settings import MAX_SEED, Settings
@@ -189,7 +189,7 @@ def settings_of(given: QwenImageLayeredInput) -> Settings:
 
 def new_record(submission: Submission) -> RequestRecord:
     """What the API keeps of a request that has just come."""
-    now, given = time.time(), submission.input
+    now, given = clock.now(), submission.input
     record = RequestRecord(
         uuid.uuid4().hex,
         now,
@@ -223,7 +223,7 @@ def _read_timeout(given: str | None) -> float | None:
         seconds = math.nan
     if not LEAST_TIMEOUT <= seconds < math.inf:
         raise _wrong_header("X-Fal-Request-Timeout", f"must be a number of seconds, at least {LEAST_TIMEOUT:.0f}.")
-    return seconds
+    return min(seconds, LONGEST_EXPIRY)
 
 
 def _wrong_header(name: str, must: str) -> FalError:
