@@ -131,7 +131,7 @@ def _open(path: Path | None) -> sqlite3.Connection:
     if path is not None:  # SQLite gives its companion files the same mode: the rows hold the user's words
         os.close(private(str(path), os.O_RDWR | os.O_CREAT))
     with storing():
-        db = sqlite3.connect(path or ":memory:", isolation_level=None)
+        db = connect(path)
         try:
             # NORMAL: a commit survives the process's death at once, a power cut from the next checkpoint on
             # (WAL never tears a row). FULL would sync the disk at each step of each job.
@@ -162,6 +162,17 @@ def _open(path: Path | None) -> sqlite3.Connection:
             db.close()
             raise
     return db
+
+
+def connect(path: Path | None) -> sqlite3.Connection:
+    """A connection that reads damaged text, too: what is no UTF-8 in it is replaced."""
+    db = sqlite3.connect(path or ":memory:", isolation_level=None)
+    db.text_factory = _text
+    return db
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def _put_strangers_aside(path: Path) -> None:

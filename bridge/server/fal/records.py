@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import logging
-import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
 from bridge.jobs.columns import Column, have_columns, moment, put_damaged_aside, read_rows, truth
-from bridge.jobs.database import BUSY_PATIENCE, storing
+from bridge.jobs.database import BUSY_PATIENCE, connect, storing
 
 log = logging.getLogger("unflatten")
 
@@ -124,7 +123,7 @@ class Records:
     def __init__(self, path: Path) -> None:
         """Open them in the store's file, which is there already. What is damaged in them is put aside."""
         with storing():
-            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db = connect(path)
             self._db.executescript(
                 f"PRAGMA busy_timeout = {BUSY_PATIENCE}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
             )
