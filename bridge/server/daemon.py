@@ -30,11 +30,11 @@ from bridge.jobs.supervisor import WORKER_COMMAND, Workers
 from bridge.own_files import claim
 from bridge.server.app import make_app
 from bridge.server.fal_api import FalAPI, FalOptions
+from bridge.server.listener import Listener
 from bridge.server.log import describe_loop_error, start_log
 from bridge.server.session import Sessions
 from bridge.server.uploads import FOLDER as UPLOADS
 from bridge.server.uploads import sweep_uploads
-from bridge.server.web import WebServer, web_config
 
 LOCK_FILE = "bridge.lock"
 LAST_WORDS_FILE = "worker.log"
@@ -160,15 +160,13 @@ class _Daemon:
                 started=now(),
             )
             app = make_app(engine, sessions, fal_api, token=connection.token, port=connection.port, stop=self._stop)
-            server = WebServer(web_config(app, websockets=True))
             engine.recover()
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            door = Listener(listener, app)
             background = [
                 asyncio.create_task(self._guarded(self._sweep(engine))),
                 asyncio.create_task(self._guarded(self._watch_idle(engine, sessions, fal_api))),
             ]
             try:
-                # the listener queues whoever comes before uvicorn has taken it up, so the connection can go out now
                 write_connection(self._data, connection)
                 log.info("bridge %s started on port %d", __version__, connection.port)
                 _say(f"The bridge is running (process {connection.pid}, port {connection.port}).")
@@ -181,8 +179,7 @@ class _Daemon:
                 )  # from here on a client starts a new bridge, which waits for the lock
                 await self._wind_up(engine, sessions)
                 await fal_api.close()
-                server.stop.set()
-                await serving
+                await door.close()
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)

@@ -16,8 +16,10 @@ from tests.unit.trial.running import Starter, wait_for
 
 SOUND, HURT = "f" * 32, "e" * 32
 TABLES = {
-    "fal_request": ["id", "sent", "keep_io", "keep_for", "sync", "seed", "start_by", "url", "input", "wrong"]
-    + ["started", "over", "status", "log", "images"],
+    "fal_request": [
+        *("id", "sent", "keep_io", "keep_for", "sync", "seed", "start_by", "url", "input", "wrong"),
+        *("started", "over", "status", "log", "images"),
+    ],
     "fal_image": ["name_hash", "request", "number"],
 }
 
