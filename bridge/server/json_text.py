@@ -25,6 +25,11 @@ def read(text: str) -> Any:
     return whole(told) if _ESCAPED_HALF.search(text) or _HALVES.search(text) else told
 
 
+def quoted(text: str) -> bytes:
+    """JSON that says `text`."""
+    return json.dumps(text).encode("ascii")
+
+
 def check_depth(text: str) -> None:
     """Raise ValueError where lists and objects lie deeper in one another than DEEPEST."""
     depth = 0

@@ -26,6 +26,7 @@ from bridge.jobs.job import (
     Stacked,
     State,
 )
+from bridge.server.fal.body import Room
 from bridge.server.fal.errors import FalError, unprocessable
 from bridge.server.fal.files import Files, new_name
 from bridge.server.fal.pending import FalRequest, PendingRequest, failure_of
@@ -78,6 +79,8 @@ class Requests:
         self._grace = grace
         self._pending: dict[str, PendingRequest] = {}
         self._taking = asyncio.Lock()
+        self.room = Room()
+        """For the bodies that requests come in."""
         self._prompts: dict[str, str] = {}
         """Of requests that may not be written down: known until the API closes."""
 
@@ -90,9 +93,15 @@ class Requests:
         is wrong with the input ends an unattended request, as it does at fal; an attended one raises FalError.
         """
         try:
+            return await self._take(submission, attended=attended)
+        finally:
+            submission.picture.clear()  # whoever waits for the result need not hold the picture, too
+
+    async def _take(self, submission: Submission, *, attended: bool) -> FalRequest:
+        try:
             if submission.input is None:
                 raise unprocessable(submission.wrong)
-            picture = await self._pictures.look(submission.input.image_url)
+            picture = await self._pictures.look(submission.input.image_url, submission.picture)
         except (FalError, UnflattenError) as error:
             if attended:
                 raise
