@@ -1,6 +1,7 @@
 """A request's body, taken in within bounds: no more is ever in memory than a picture and a page of text beside it."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,6 +74,7 @@ class JSONBody:
         """What has come of an escape sequence."""
         self._escapes = 0
         self._block = bytearray()
+        self._filled = 0
         self._beginning = b""
 
     def feed(self, piece: bytes) -> None:
@@ -103,7 +105,9 @@ class JSONBody:
 
     def read(self) -> Any:
         """What the JSON says; of the long text its beginning. Raises ValueError and RecursionError."""
-        return json_text.read(self._text.decode("utf-8-sig")) if self._text else {}
+        if not self._text:
+            return {}
+        return json_text.read(self._text.decode(json.detect_encoding(bytes(self._text[:4]))))
 
     def beginning(self) -> str:
         """What stands in the JSON for the long text; empty where there is none."""
@@ -130,6 +134,7 @@ class JSONBody:
             if self._had_long:
                 raise ValueError("two long texts")
             self._had_long = self._is_long = True
+            self._block = bytearray(BLOCK)
             self._lengthen(_unescaped(self._text[self._began :]))
             self._beginning = bytes(self._block[:BEGINNING])
             del self._text[self._began - 1 :]
@@ -138,13 +143,16 @@ class JSONBody:
 
     def _lengthen(self, piece: bytes) -> None:
         """Add to the long text, in blocks: among all that comes and goes meanwhile, small ones would leave holes."""
-        self._block += piece
-        if len(self._block) > BLOCK:
-            self._end_block()
+        for at in range(0, len(piece), BLOCK):
+            part = piece[at : at + BLOCK]
+            if self._filled + len(part) > BLOCK:
+                self._end_block()
+            self._block[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
 
     def _end_block(self) -> None:
-        self.long.append(bytes(self._block))
-        self._block = bytearray()
+        self.long.append(bytes(memoryview(self._block)[: self._filled]))
+        self._filled = 0
 
     def _unescape(self, piece: bytes, at: int) -> int:
         """Take the next byte of an escape sequence; where to go on."""

@@ -1,5 +1,6 @@
 """A picture in a data URI, decoded piece by piece, each in the place of what it was."""
 
+import asyncio
 import base64
 import binascii
 import re
@@ -16,8 +17,11 @@ SMALL = 2**14
 _HEAD = re.compile(rb"data:[^,]*?(;base64)?,", re.IGNORECASE)
 
 
-def decode(pieces: list[bytes]) -> None:
-    """Turn the pieces of a data URI into those of its picture. Raises BadPicture."""
+async def decode(pieces: list[bytes]) -> None:
+    """Turn the pieces of a data URI into those of its picture. Raises BadPicture.
+
+    Not in a thread, which has its own memory: what is let go of in the one is of no use in the other.
+    """
     if len(pieces[0]) < LONGEST_HEAD:
         pieces[:2] = [b"".join(pieces[:2])]
     start = _HEAD.match(pieces[0], 0, LONGEST_HEAD)
@@ -26,14 +30,14 @@ def decode(pieces: list[bytes]) -> None:
     pieces[0] = pieces[0][start.end() :]
     is_base64 = start[1] is not None
     try:
-        _decode_each(pieces, _base64 if is_base64 else _percent, _base64_end if is_base64 else _percent_end)
+        await _decode_each(pieces, _base64 if is_base64 else _percent, _base64_end if is_base64 else _percent_end)
     except (ValueError, binascii.Error):
         raise _bad("damaged") from None
     if not any(pieces):
         raise _bad("empty")
 
 
-def _decode_each(pieces: list[bytes], decode: Callable[[bytes], bytes], end: Callable[[bytes], int]) -> None:
+async def _decode_each(pieces: list[bytes], decode: Callable[[bytes], bytes], end: Callable[[bytes], int]) -> None:
     """end: how much of a piece that is not the last can be decoded by itself."""
     rest = b""
     for index in range(len(pieces)):
@@ -44,6 +48,7 @@ def _decode_each(pieces: list[bytes], decode: Callable[[bytes], bytes], end: Cal
         pieces[index] = decode(piece)
         if decode is _base64 and not is_last and len(pieces[index]) != cut // 4 * 3:
             raise ValueError("padded in the middle")
+        await asyncio.sleep(0)  # others have their turn
 
 
 def _base64(piece: bytes) -> bytes:

@@ -71,7 +71,7 @@ class Pictures:
         """
         if image_url[:5].lower() == "data:":
             whole = data_uri or [image_url.encode("utf-8", "replace")]
-            return await asyncio.to_thread(_from_data_uri, whole)
+            return await _from_data_uri(whole)
         if data_uri:
             raise _unsafe()
         stored = self._files.find_url(image_url, self._local)
@@ -168,9 +168,10 @@ def _place(folder: Path, given: Given) -> None:
             raise
 
 
-def _from_data_uri(uri: list[bytes]) -> Given:
-    decode(uri)
+async def _from_data_uri(uri: list[bytes]) -> Given:
+    await decode(uri)
     digest = hashlib.sha256()
     for piece in uri:
         digest.update(piece)
+        await asyncio.sleep(0)
     return Given(digest.hexdigest(), content=uri)

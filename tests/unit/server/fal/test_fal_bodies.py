@@ -1,5 +1,6 @@
 """What comes in a request's body: odd values in words, and no more memory than the picture is large."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -131,7 +132,7 @@ def test_a_data_uri_is_decoded_piece_by_piece(content: bytes, is_base64: bool, s
     coded = base64.b64encode(content) if is_base64 else "".join(f"%{byte:02X}" for byte in content).encode()
     head = b"data:image/png" + (b";base64," if is_base64 else b",")
     pieces = [head + coded[:7], *(coded[at : at + size] for at in range(7, len(coded), size))]
-    data_uri.decode(pieces)
+    asyncio.run(data_uri.decode(pieces))
     assert b"".join(pieces) == content
 
 
@@ -140,4 +141,4 @@ def test_a_data_uri_is_decoded_piece_by_piece(content: bytes, is_base64: bool, s
 )
 def test_a_data_uri_that_is_none_is_refused(uri: str) -> None:
     with pytest.raises(BadPicture):
-        data_uri.decode([uri.encode()])
+        asyncio.run(data_uri.decode([uri.encode()]))
