@@ -100,6 +100,7 @@ class Session:
                     async with asyncio.timeout(TAKING_PATIENCE):
                         await self.outbox.room()
                     await self._read()
+                    await asyncio.sleep(0)  # thousands may have come at once: the other clients have their turn
         except WebSocketDisconnect:
             pass
         except TimeoutError:
