@@ -1,6 +1,7 @@
 """The bridge's routes."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Callable
@@ -109,7 +110,8 @@ async def _body(request: Request) -> bytes:
 def _fal_options(body: bytes) -> FalOptions:
     """How fal's API is to be opened. Raises UnflattenError."""
     try:
-        return TypeAdapter(FalOptions).validate_python(json_text.read((body or b"{}").decode("utf-8")), strict=True)
+        told = json_text.read((body or b"{}").decode("utf-8"))
+        return TypeAdapter(FalOptions).validate_json(json.dumps(told), strict=True)
     except (ValueError, RecursionError):  # pydantic's errors are such, too
         raise _unreadable() from None
 
