@@ -14,6 +14,7 @@ from typing import Any
 from bridge.connection_file import Connection, read_connection
 from bridge.errors import UnflattenError
 from bridge.files.disk import private
+from bridge.own_files import claim
 
 FAL_API = "fal_api"
 """What the bridge calls fal's API, in its status and in the address by which it is opened."""
@@ -87,8 +88,9 @@ def ensure_fal_api(data: Path) -> dict[str, Any]:
 def start(data: Path) -> subprocess.Popen[bytes]:
     """Start a bridge that outlives this command, as Krita does. Raises UnflattenError."""
     try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(data / START_LOG, "wb", opener=private) as log:
+        claim(data)
+        (data / START_LOG).unlink(missing_ok=True)  # made anew: a link that lies there is not followed
+        with open(data / START_LOG, "xb", opener=private) as log:
             return subprocess.Popen[bytes](
                 # not from the current folder: it may hold a file that is called like one of ours
                 [sys.executable, "-P", "-c", _SERVE, str(Path(__file__).parents[1])],

@@ -15,6 +15,8 @@ from typing import Optional
 from .atomic_text import write_text
 
 CONNECTION_FILE = "bridge.json"
+LONGEST = 65_536
+"""Characters of it; no more are read."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,16 @@ def data_dir() -> Path:
 
 
 def read_connection(folder: Path) -> Optional[Connection]:
-    """What the connection file in `folder` says; None where there is none or it cannot be read."""
+    """What the connection file in `folder` says; None where there is none, it cannot be read, or is another user's."""
     try:
-        told = json.loads((folder / CONNECTION_FILE).read_text("utf-8"))
+        with open(folder / CONNECTION_FILE, encoding="utf-8") as file:
+            # who leads us to a bridge that is not ours would be sent our pictures
+            if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            told = json.loads(file.read(LONGEST))
         token, version = str(told["token"]), str(told["version"])
         return Connection(int(told["port"]), int(told["pid"]), token, version, float(told["started"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

@@ -77,16 +77,22 @@ class ProtocolError(ValueError):
 
 
 def encode(kind: str, /, **fields: Any) -> str:
-    """One JSON text frame of type `kind`."""
-    return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
+    """One JSON text frame of type `kind`, in ASCII: half a character, which JSON can carry and UTF-8 cannot, may be in
+    what is quoted."""
+    return json.dumps({"type": kind, **fields}, separators=(",", ":"))
 
 
 def decode(text: str, known: dict[str, list[str]]) -> dict[str, Any]:
     """The message in a text frame; `known` is CLIENT_MESSAGES or SERVER_MESSAGES. Raises ProtocolError."""
     try:
         loaded = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProtocolError("A message that is not JSON arrived.") from None
+    return understood(loaded, known)
+
+
+def understood(loaded: Any, known: dict[str, list[str]]) -> dict[str, Any]:
+    """What a text frame says, once it is known to be a message. Raises ProtocolError."""
     message = cast("dict[str, Any]", loaded)
     if not isinstance(loaded, dict) or not isinstance(message.get("type"), str):
         raise ProtocolError("A message without a type arrived.")

@@ -16,6 +16,7 @@ from installer.plugin import ROOT, assemble
 from installer.record import Record, digest
 from installer.run import answer, run
 from installer.say import Failure, failure, heading, line, use_utf_8
+from installer.tie import ended_in_order
 
 SAMPLE = Path("bridge/sample/poster.png")
 RESULTS = ("sample.ora", "sample-layers.png")
@@ -24,6 +25,11 @@ RESULTS = ("sample.ora", "sample-layers.png")
 def main(arguments: list[str]) -> int:
     use_utf_8()
     wishes = _parser().parse_args(arguments)
+    with ended_in_order():
+        return _go(wishes)
+
+
+def _go(wishes: argparse.Namespace) -> int:
     try:
         if wishes.assemble:
             return _assemble(wishes.assemble)

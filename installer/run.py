@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from installer.say import Failure
+from installer.tie import tied
 
 LINES_SHOWN = 25
 
@@ -33,6 +34,7 @@ def run(command: Sequence[object], what: str, next_step: str, *, cwd: Optional[P
             stdout=None if live else subprocess.PIPE,
             stderr=None if live else subprocess.STDOUT,
             check=False,
+            **tied(),
         )
     except OSError as problem:
         raise Failure(f"{what} failed: {problem}.", next_step) from None
@@ -52,6 +54,7 @@ def answer(command: Sequence[object], seconds: float = 60) -> Optional[str]:
             stderr=subprocess.DEVNULL,
             timeout=seconds,
             check=False,
+            **tied(),
         )
     except (OSError, subprocess.SubprocessError):
         return None

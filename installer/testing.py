@@ -8,6 +8,7 @@ from typing import Optional
 from installer.environment import Environment
 from installer.run import answer, clean_environment
 from installer.say import Failure, heading, line
+from installer.tie import tied
 
 # What the tests drive, by Debian package. Pictures and fonts compose scenes whose layers are known.
 PACKAGES = (
@@ -54,7 +55,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
 
 def _run_module(environment: Environment, *words: str) -> int:
     command = [str(environment.python), "-m", *words]
-    return subprocess.run(command, cwd=environment.root, env=clean_environment(), check=False).returncode
+    return subprocess.run(command, cwd=environment.root, env=clean_environment(), check=False, **tied()).returncode
 
 
 def _get_packages() -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 BRIDGE_FILES = sorted((ROOT / "bridge").rglob("*.py"))
 PLUGIN_FILES = sorted(path for path in (ROOT / "plugin").rglob("*.py") if "vendor" not in path.parts)
 
-EVERYONE = {"errors", "files.disk"}
+EVERYONE = {"clock", "errors", "files.disk", "own_files"}
 """Leaves that every part may import."""
 SEAM = {"backends.base", "backends.choice", "backends.placement", "backends.preferences", "backends.registry"}
 """What of the backends is known outside them: none of it belongs to one backend."""
@@ -22,6 +22,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "picture": set(),
     "settings": set(),
     "errors": set(),
+    "clock": set(),
+    "own_files": set(),
     "protocol": set(),
     "atomic_text": set(),
     "connection_file": {"atomic_text"},
@@ -50,7 +52,7 @@ MAY_KNOW: dict[str, set[str]] = {
     },
     "client": {"connection_file", "__init__"},
     "server": {
-        *{"jobs", "settings", "protocol", "connection_file", "limits", "urls", "downloads", "__init__"},
+        *{"jobs", "settings", "protocol", "connection_file", "client", "limits", "urls", "downloads", "__init__"},
         *SEAM,
     },
     "command": {

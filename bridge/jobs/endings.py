@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 
-from bridge.errors import Cancelled, OutOfSpace, UnflattenError
+from bridge.clock import now
+from bridge.errors import Cancelled, UnflattenError
 from bridge.files.disk import out_of_space
 from bridge.jobs.errors import CutOff, GoesOn
 from bridge.jobs.files import JobFiles
@@ -47,7 +47,7 @@ class Endings:
     def end(self, live: LiveJob, state: State, error: UnflattenError | None = None) -> None:
         """Write down how a job ended, then tell it. What is of no more use is erased first, which may make the room."""
         job = live.job
-        job.state, job.error, job.ended = state, error, time.time()
+        job.state, job.error, job.ended = state, error, now()
         if state is not State.DONE:
             job.report = None
             self._files.erase(job.id)
@@ -55,9 +55,9 @@ class Endings:
             job.delivered = True  # it stays where it is fetched from: who asks again wants another
         try:
             self._write(job)
-        except OutOfSpace:
+        except UnflattenError as problem:
             self._unwritten[job.id] = job
-            log.error("job %s: its end could not be written down, the disk is full", job.id)
+            log.error("job %s: its end could not be written down (%s)", job.id, problem.code)
         log.info("job %s %s%s", job.id, state.value, f" ({error.code})" if error else "")
         self.count += 1
         self._jobs.remove(live)
@@ -90,7 +90,7 @@ class Endings:
         if job.handle is None and job.state is not State.QUEUED:
             job.state = State.QUEUED
             job.attempts -= 1  # an orderly end is not the job's fault
-            with suppress(OutOfSpace):  # then it counts as cut off by a crash
+            with suppress(UnflattenError):  # then it counts as cut off by a crash
                 self._store.save(job)
         self._jobs.remove(live)
         if not job.request.unattended:
@@ -101,7 +101,7 @@ class Endings:
         for job in list(self._unwritten.values()):
             try:
                 self._write(job)
-            except OutOfSpace:
+            except UnflattenError:
                 return
             del self._unwritten[job.id]
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
 from bridge.backends import registry
+from bridge.clock import now
 from bridge.errors import Cancelled, UnflattenError
 from bridge.jobs.endings import Endings
 from bridge.jobs.errors import Abandoned, Busy, CutOff, DuplicateJob, ShuttingDown, UnknownJob
@@ -158,24 +158,30 @@ class Engine:
         for name in self.files.strays(self.store.ids()):
             self.files.erase(name)
         for job in self.store.unfinished(self._owner):
-            request, source = job.request, job.request.source
-            whole = isinstance(source, RawPicture) and self.files.has_picture(job.id, source.nbytes)
-            patience = UNATTENDED_FORGOTTEN_AFTER if request.unattended else FORGOTTEN_AFTER
-            fresh = time.time() - job.created < patience
-            # a job at a service goes on whatever happened here: it is taken up by its handle, never paid for twice
-            attempts = MOST_ATTEMPTS if request.rerun else 1
-            if whole and (job.handle is not None or (fresh and job.attempts < attempts)):
-                log.info("job %s is taken up again", job.id)
-                job.layers = None
-                job.state = State.QUEUED
-                live = LiveJob(job)
-                self._start(live)
-                self._listening.expect_someone(live)
-            elif fresh and request.unattended and isinstance(source, Awaited):
-                self.awaited.append(job)
-            else:
-                self._jobs.add(live := LiveJob(job))
-                self.endings.end(live, State.INTERRUPTED, CutOff())
+            try:
+                self._recover(job)
+            except Exception as error:  # one job that cannot be taken up must not keep the others from it
+                log.error("job %s cannot be taken up", job.id, exc_info=error)
+
+    def _recover(self, job: Job) -> None:
+        request, source = job.request, job.request.source
+        whole = isinstance(source, RawPicture) and self.files.has_picture(job.id, source.nbytes)
+        patience = UNATTENDED_FORGOTTEN_AFTER if request.unattended else FORGOTTEN_AFTER
+        fresh = now() - job.created < patience
+        # a job at a service goes on whatever happened here: it is taken up by its handle, never paid for twice
+        attempts = MOST_ATTEMPTS if request.rerun else 1
+        if whole and (job.handle is not None or (fresh and job.attempts < attempts)):
+            log.info("job %s is taken up again", job.id)
+            job.layers = None
+            job.state = State.QUEUED
+            live = LiveJob(job)
+            self._start(live)
+            self._listening.expect_someone(live)
+        elif fresh and request.unattended and isinstance(source, Awaited):
+            self.awaited.append(job)
+        else:
+            self._jobs.add(live := LiveJob(job))
+            self.endings.end(live, State.INTERRUPTED, CutOff())
 
     async def drain(self, deadline: float) -> None:
         """Take no new jobs, give those that run `deadline` seconds, then end all with a sentence.

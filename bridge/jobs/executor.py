@@ -16,8 +16,9 @@ from bridge.jobs.files import JobFiles
 from bridge.jobs.job import LayerReady, SavedImage, Stacked, State
 from bridge.jobs.lanes import Lane, Place, Scheduler
 from bridge.jobs.live import Clock, LiveJob, LiveJobs
+from bridge.jobs.plain import outlines_from_plain, output_to_plain, source_to_plain
 from bridge.jobs.remote import PACKING, Connections, Remote
-from bridge.jobs.store import Store, outlines_from_plain, output_to_plain, source_to_plain
+from bridge.jobs.store import Store
 from bridge.jobs.supervisor import Workers
 
 MOST_UNFINISHED = 16

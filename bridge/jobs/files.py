@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bridge.files.disk import check_room, full_disk_said, private, write_all
+from bridge.own_files import claim
 
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 PICTURE = "picture.raw"
@@ -28,7 +29,7 @@ class JobFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        claim(root)
         self._arriving: weakref.WeakSet[Incoming] = weakref.WeakSet()
 
     def folder(self, job: str) -> Path:

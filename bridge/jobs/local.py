@@ -3,17 +3,19 @@
 import os
 import sys
 import tempfile
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bridge.clock import now
 from bridge.errors import OutOfSpace
+from bridge.jobs.database import StoreFailed
 from bridge.jobs.engine import Engine
 from bridge.jobs.files import JobFiles
 from bridge.jobs.job import State
 from bridge.jobs.store import Store
 from bridge.jobs.supervisor import Workers
+from bridge.own_files import claim
 
 STORE_FILE = "journal.sqlite"
 """The store of jobs, in the data folder."""
@@ -48,37 +50,47 @@ async def open_engine(
 def _open_store(data: Path) -> Store:
     """The bridge's own store, with what commands left there that were killed: no longer theirs, but not forgotten."""
     try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        claim(data)
         store = Store(data / STORE_FILE)
     except OSError as problem:
         raise OutOfSpace(
             f"It could not be written down where the picture is sent: {problem.strerror}.",
             f"Nothing goes on without that. Look at {data}, and free some space on its disk.",
+            code=StoreFailed.code,
         ) from None
     for owner in store.owners():
-        if owner.split()[0] == OWNER and not _lives(owner):
+        if _is_command(owner) and not _lives(owner):
             for job in store.unfinished(owner):
                 job.state, job.ended = State.INTERRUPTED, job.created
                 store.save(job)
-    long_ago = time.time() - FORGOTTEN_AFTER
+    long_ago = now() - FORGOTTEN_AFTER
     for job_id in store.overdue(ended_before=long_ago, now=0, most_bytes=sys.maxsize):
         job = store.get(job_id)
-        if job is not None and job.owner.split()[0] == OWNER:
+        if job is not None and _is_command(job.owner):
             store.forget(job_id)
     return store
 
 
-def _name(pid: int) -> str:
-    """A process's name that no later one has: ids are used again."""
-    import psutil
+def _is_command(owner: str) -> bool:
+    return owner.partition(" ")[0] == OWNER
 
-    return f"{OWNER} {pid} {psutil.Process(pid).create_time():.2f}"
+
+def _name(pid: int) -> str:
+    """A process's name that no later one has: ids are used again. Raises OSError where there is no such process."""
+    if sys.platform == "linux":  # in ticks since the computer's start, which stay what they are when the clock is set
+        began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    else:
+        import psutil
+
+        try:
+            began = f"{psutil.Process(pid).create_time():.2f}"
+        except psutil.Error:
+            raise ProcessLookupError from None
+    return f"{OWNER} {pid} {began}"
 
 
 def _lives(owner: str) -> bool:
-    import psutil
-
     try:
         return _name(int(owner.split()[1])) == owner
-    except (psutil.Error, ValueError, IndexError):
+    except (OSError, ValueError, IndexError):
         return False

@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bridge.errors import UnflattenError, WorkerDied
-from bridge.files.disk import private
+from bridge.jobs.environment import environment
+from bridge.own_files import open_log
 
 Message = dict[str, Any]
 
@@ -23,6 +25,8 @@ LAST_WORDS = 256 * 1024
 """Bytes of the log of workers' last words, before it is begun anew."""
 END_PATIENCE = 2.0
 """Seconds that an idle worker gets to end in order."""
+LOOK_EVERY = 3.0
+"""Seconds between two looks at whether another program has stopped it."""
 
 log = logging.getLogger("unflatten")
 
@@ -35,21 +39,21 @@ class WorkerProcess:
         self._events: asyncio.Queue[Message | None] = asyncio.Queue()
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._reading = asyncio.ensure_future(self._read())
+        self._watching = asyncio.ensure_future(self._watch())
+        self._was_stopped = False
         self.ended = False
         self.pid = process.pid
 
     @staticmethod
     async def start(command: Sequence[str], last_words: Path | None) -> "WorkerProcess":
-        if last_words is not None and last_words.exists() and last_words.stat().st_size > LAST_WORDS:
-            last_words.unlink()
-        with open(last_words or os.devnull, "ab", opener=private) as file:
+        with os.fdopen(_open_last_words(last_words), "ab") as file:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=file,
-                env=_environment(),
+                env=environment(),
                 limit=LONGEST_LINE,
                 creationflags=NO_WINDOW,
             )
@@ -70,12 +74,12 @@ class WorkerProcess:
         event = await self._events.get()
         if event is None:
             self._events.put_nowait(None)  # whoever asks next hears it too
-            raise _death(await self._process.wait())
+            raise self._death(await self._process.wait())
         return event
 
     async def ask(self, number: int, message: Message) -> Message:
         if self.ended:
-            raise _death(await self._process.wait())
+            raise self._death(await self._process.wait())
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
             self.send(message)
@@ -105,11 +109,33 @@ class WorkerProcess:
         except ValueError:  # no line of ours: a library that wrote to the pipe, or one that never ends
             self.kill()
         self.ended = True
+        self._watching.cancel()
         code = await self._process.wait()
         self._events.put_nowait(None)
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(_death(code))
+                answer.set_exception(self._death(code))
+
+    async def _watch(self) -> None:
+        """End the process where another program has stopped it (SIGSTOP): it would answer to nothing, for ever.
+
+        One that computes for long is let be, however long. Looked at twice: Ctrl+Z and `fg` stop and go on with all of
+        a terminal's processes, one after the other.
+        """
+        stopped = False
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            before, stopped = stopped, is_stopped(self.pid)
+            if before and stopped:
+                log.error("worker %d was stopped by another program, and is ended", self.pid)
+                self._was_stopped = True
+                self.kill()
+                return
+
+    def _death(self, code: int) -> WorkerDied:
+        if self._was_stopped:
+            return WorkerDied("The splitter was stopped in the middle by another program.", "Try again.")
+        return _death(code)
 
     def _heard(self, event: Message) -> None:
         if event.get("where"):
@@ -125,11 +151,29 @@ class WorkerProcess:
                 answer.set_result(event)
 
 
-def _environment() -> dict[str, str]:
-    """Ours, with as many threads as cores that this process may use (a container's limit is not the machine's)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), str(cores))
-    return {**os.environ, **threads}
+def _open_last_words(path: Path | None) -> int:
+    """A descriptor to write them to; nowhere, where they cannot be kept."""
+    if path is not None:
+        with contextlib.suppress(OSError):
+            if path.exists() and path.stat().st_size > LAST_WORDS:
+                path.unlink()
+            return open_log(str(path))
+    return os.open(os.devnull, os.O_WRONLY)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal. False where the system does not tell, or where it is gone."""
+    if sys.platform == "linux":
+        try:
+            return Path(f"/proc/{pid}/stat").read_text("latin-1").rpartition(")")[2].split()[0] == "T"
+        except (OSError, IndexError):
+            return False
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
 
 
 def _death(code: int) -> WorkerDied:

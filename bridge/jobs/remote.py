@@ -22,7 +22,8 @@ from bridge.errors import Cancelled
 from bridge.jobs.files import PACKED, JobFiles
 from bridge.jobs.lanes import Place
 from bridge.jobs.live import LiveJob
-from bridge.jobs.store import Store, source_to_plain
+from bridge.jobs.plain import source_to_plain
+from bridge.jobs.store import Store
 from bridge.jobs.supervisor import Workers
 
 PACKING = 2

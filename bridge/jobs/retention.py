@@ -2,8 +2,9 @@
 
 import asyncio
 import shutil
-import time
+from contextlib import suppress
 
+from bridge.clock import now
 from bridge.jobs.files import JobFiles
 from bridge.jobs.store import Store
 
@@ -21,7 +22,8 @@ async def sweep(store: Store, files: JobFiles, *, days: float) -> None:
     Files first, then the row, so that a sweep cut off in between is finished by the next. Raises OutOfSpace.
     """
     share = int(shutil.disk_usage(files.root).total * SHARE_OF_DISK)
-    now = time.time()
-    for job_id in store.overdue(ended_before=now - days * DAY, now=now, most_bytes=min(MOST_BYTES, share)):
-        await asyncio.to_thread(files.erase, job_id)
+    moment = now()
+    for job_id in store.overdue(ended_before=moment - days * DAY, now=moment, most_bytes=min(MOST_BYTES, share)):
+        with suppress(ValueError):  # a row that was damaged while this process runs: it has no folder
+            await asyncio.to_thread(files.erase, job_id)
         store.forget(job_id)

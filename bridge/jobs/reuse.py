@@ -8,7 +8,8 @@ import shutil
 from bridge.files.disk import full_disk_said
 from bridge.jobs.files import JobFiles
 from bridge.jobs.job import Job, JobRequest, RawLayers, State
-from bridge.jobs.store import Store, output_to_plain, source_to_plain
+from bridge.jobs.plain import output_to_plain, source_to_plain
+from bridge.jobs.store import Store
 
 
 class Fingerprint:

@@ -20,7 +20,7 @@ from bridge.jobs import drafts
 from bridge.jobs.files import PACKED, PICTURE
 from bridge.jobs.job import ImageFile, RawPicture, Source
 from bridge.jobs.outputs import open_writer
-from bridge.jobs.store import output_from_plain, source_from_plain
+from bridge.jobs.plain import output_from_plain, source_from_plain
 from bridge.picture import Picture, Pixels
 from bridge.protocol import MODELS
 from bridge.settings import Settings

@@ -1,14 +1,15 @@
 """The bridge's routes."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
@@ -17,9 +18,15 @@ from starlette.websockets import WebSocket
 from bridge import __version__, protocol
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
+from bridge.server import json_text
 from bridge.server.auth import with_token
 from bridge.server.fal_api import FalAPI, FalOptions
 from bridge.server.session import Sessions
+
+LONGEST_BODY = 2**16
+"""Bytes of what comes with a request."""
+BODY_PATIENCE = 10.0
+"""Seconds until it is there."""
 
 
 class Status(TypedDict):
@@ -65,7 +72,7 @@ def make_app(
         """GET: whether fal's API is open, and its key. POST {port?, backend?}: open it."""
         try:
             if request.method == "POST":
-                await fal_api.open(_fal_options(await request.body()))
+                await fal_api.open(_fal_options(await _body(request)))
         except UnflattenError as error:
             return JSONResponse({"code": error.code, "message": error.message, "hint": error.hint}, status_code=409)
         return JSONResponse({**fal_api.described(), "key": fal_api.key})
@@ -86,14 +93,31 @@ def make_app(
     return with_token(Starlette(routes=routes, exception_handlers={404: nowhere}), token=token, port=port)
 
 
+async def _body(request: Request) -> bytes:
+    """What comes with a request. Raises UnflattenError where it is more than options are, or does not come whole."""
+    body = b""
+    try:
+        async with asyncio.timeout(BODY_PATIENCE):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > LONGEST_BODY:
+                    raise _unreadable()
+    except (TimeoutError, ClientDisconnect):
+        raise _unreadable() from None
+    return body
+
+
 def _fal_options(body: bytes) -> FalOptions:
     """How fal's API is to be opened. Raises UnflattenError."""
     try:
-        return TypeAdapter(FalOptions).validate_json(body or b"{}", strict=True)
-    except ValidationError:
-        raise UnflattenError(
-            "The options of fal's API cannot be read.", "Use “unflatten serve --fal”.", code="fal_api"
-        ) from None
+        told = json_text.read((body or b"{}").decode("utf-8"))
+        return TypeAdapter(FalOptions).validate_json(json.dumps(told), strict=True)
+    except (ValueError, RecursionError):  # pydantic's errors are such, too
+        raise _unreadable() from None
+
+
+def _unreadable() -> UnflattenError:
+    return UnflattenError("The options of fal's API cannot be read.", "Use “unflatten serve --fal”.", code="fal_api")
 
 
 def _memory(processes: dict[str, int]) -> dict[str, int]:

@@ -8,6 +8,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bridge.server.visitors import VISIT, Visit
+
 Reason = Literal["wrong_host", "wrong_origin", "unauthorized"]
 """Why a request is refused: it is for another host, comes from a web page, or has no key that fits."""
 
@@ -36,6 +38,9 @@ class Auth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reason = self.reason(scope) if scope["type"] in ("http", "websocket") else None
+        visit: Visit | None = scope.get("state", {}).get(VISIT)
+        if reason is None and visit is not None:
+            visit.admit()
         answer = self._app if reason is None else self._refusals[reason]
         await answer(scope, receive, send)
 

@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bridge import __version__
+from bridge.clock import now
 from bridge.connection_file import Connection, read_connection, remove_connection, write_connection
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
@@ -26,13 +27,14 @@ from bridge.jobs.local import STORE_FILE
 from bridge.jobs.retention import sweep
 from bridge.jobs.store import Store
 from bridge.jobs.supervisor import WORKER_COMMAND, Workers
+from bridge.own_files import claim
 from bridge.server.app import make_app
 from bridge.server.fal_api import FalAPI, FalOptions
+from bridge.server.listener import Listener
 from bridge.server.log import describe_loop_error, start_log
 from bridge.server.session import Sessions
 from bridge.server.uploads import FOLDER as UPLOADS
 from bridge.server.uploads import sweep_uploads
-from bridge.server.web import WebServer, web_config
 
 LOCK_FILE = "bridge.lock"
 LAST_WORDS_FILE = "worker.log"
@@ -79,7 +81,7 @@ def serve(
     os.umask(0o077)  # the journal and its companions hold the user's words; SQLite asks nobody for their mode
     lock = FileLock(data / LOCK_FILE)
     try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        claim(data)
         other = _take(lock, data)
         if other is not None:
             _say(f"The bridge is already running (process {other.pid}, port {other.port}).")
@@ -92,8 +94,13 @@ def serve(
         log.error("not started: %s", error.code)
         return 1
     except OSError as error:
-        _say(f"The bridge cannot use its folder {data}: {error.strerror}.")
+        place = f"{error.filename} in its folder" if error.filename else "its folder"
+        _say(f"The bridge cannot use {place} {data}: {error.strerror or error}.")
         log.error("not started", exc_info=error)
+        return 1
+    except Exception as error:
+        _say("The bridge could not start, or had to stop: something went wrong inside it. Run “unflatten doctor”.")
+        log.error("not started, or stopped", exc_info=error)
         return 1
     finally:
         lock.release()
@@ -108,7 +115,7 @@ def _take(lock: FileLock, data: Path) -> Connection | None:
             return None
         except Timeout:
             connection = read_connection(data)
-            if connection is not None:
+            if connection is not None and _answers(data, connection):
                 return connection
             if time.monotonic() > deadline:
                 raise UnflattenError(
@@ -116,6 +123,14 @@ def _take(lock: FileLock, data: Path) -> Connection | None:
                     "End the process named “unflatten”, or restart the computer.",
                 ) from None
             time.sleep(0.1)
+
+
+def _answers(data: Path, connection: Connection) -> bool:
+    """Whether the bridge that the connection file tells of lives: the file may be left over, and its number reused."""
+    from bridge.client import status
+
+    told = status(data)
+    return told is not None and told.get("pid") == connection.pid
 
 
 class _Daemon:
@@ -142,18 +157,16 @@ class _Daemon:
                 pid=os.getpid(),
                 token=secrets.token_hex(32),
                 version=__version__,
-                started=time.time(),
+                started=now(),
             )
             app = make_app(engine, sessions, fal_api, token=connection.token, port=connection.port, stop=self._stop)
-            server = WebServer(web_config(app, websockets=True))
             engine.recover()
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            door = Listener(listener, app)
             background = [
                 asyncio.create_task(self._guarded(self._sweep(engine))),
                 asyncio.create_task(self._guarded(self._watch_idle(engine, sessions, fal_api))),
             ]
             try:
-                # the listener queues whoever comes before uvicorn has taken it up, so the connection can go out now
                 write_connection(self._data, connection)
                 log.info("bridge %s started on port %d", __version__, connection.port)
                 _say(f"The bridge is running (process {connection.pid}, port {connection.port}).")
@@ -166,8 +179,7 @@ class _Daemon:
                 )  # from here on a client starts a new bridge, which waits for the lock
                 await self._wind_up(engine, sessions)
                 await fal_api.close()
-                server.stop.set()
-                await serving
+                await door.close()
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
@@ -208,8 +220,8 @@ class _Daemon:
                 engine.endings.write_down_again()
                 await sweep(engine.store, engine.files, days=self._times.keep_days)
                 await asyncio.to_thread(sweep_uploads, self._data / UPLOADS)
-            except UnflattenError as error:
-                log.warning("results could not be swept: %s", error.code)
+            except (UnflattenError, OSError) as error:
+                log.warning("results could not be swept: %s", getattr(error, "code", None) or type(error).__name__)
             swept = time.monotonic()
             while time.monotonic() - swept < SWEEP_EVERY and engine.endings.count == ended:
                 await asyncio.sleep(LOOK_EVERY)

@@ -2,7 +2,7 @@
 
 import asyncio
 import mmap
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,33 +11,46 @@ from starlette.websockets import WebSocket
 from bridge import protocol
 from bridge.jobs.job import LayerReady
 
+MOST_ITEMS = 1000
+MOST_TEXT = 2 * 2**20
+"""Answers, and characters in them, that may wait while more is read from the client."""
+
 
 class _Item(NamedTuple):
     content: str | LayerReady
     job: str = ""
-    passing: bool = False
     end: bool = False
 
 
 class Outbox:
-    """Only names of layer files wait here, never their pixels: a slow client costs no memory."""
+    """Only names of layer files wait here, never their pixels: a slow client costs no memory.
+
+    One that reads nothing at all is not read from either: see `room`.
+    """
 
     def __init__(self, delivered: Callable[[str], None]) -> None:
         """delivered: called with a job's id when its client has been sent the last of it."""
         self._delivered = delivered
-        self._items: deque[_Item] = deque()
+        self._items: OrderedDict[int, _Item] = OrderedDict()
+        self._number = 0
+        self._text = 0
+        self._passing: dict[str, int] = {}
+        """Each job's progress that waits."""
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._roomy = asyncio.Event()
+        self._roomy.set()
 
     def put(self, text: str) -> None:
         self._put(_Item(text))
 
     def put_passing(self, job: str, text: str) -> None:
-        """Progress: where the client is slow, only the latest waits."""
-        if self._items and self._items[-1].passing and self._items[-1].job == job:
-            self._items.pop()
-        self._put(_Item(text, job, passing=True))
+        """Progress: where the client is slow, only each job's latest waits."""
+        before = self._passing.pop(job, None)
+        if before is not None:
+            self._take(before)
+        self._passing[job] = self._put(_Item(text, job))
 
     def put_layer(self, job: str, layer: LayerReady) -> None:
         self._put(_Item(layer, job))
@@ -46,10 +59,32 @@ class Outbox:
         """The last that is told of a job that ended well."""
         self._put(_Item(text, job, end=True))
 
-    def _put(self, item: _Item) -> None:
-        self._items.append(item)
+    def _put(self, item: _Item) -> int:
+        self._number += 1
+        self._items[self._number] = item
+        self._text += len(item.content) if isinstance(item.content, str) else 0
         self._empty.clear()
         self._filled.set()
+        self._look_for_room()
+        return self._number
+
+    def _take(self, number: int) -> _Item:
+        item = self._items.pop(number)
+        self._text -= len(item.content) if isinstance(item.content, str) else 0
+        if self._passing.get(item.job) == number:
+            del self._passing[item.job]
+        self._look_for_room()
+        return item
+
+    def _look_for_room(self) -> None:
+        if len(self._items) < MOST_ITEMS and self._text < MOST_TEXT:
+            self._roomy.set()
+        else:
+            self._roomy.clear()
+
+    async def room(self) -> None:
+        """Return once what waits is no more than may wait while the client asks for more."""
+        await self._roomy.wait()
 
     async def flushed(self) -> None:
         """Return once all is sent."""
@@ -63,7 +98,7 @@ class Outbox:
                     self._filled.clear()
                     self._empty.set()
                     await self._filled.wait()
-                item = self._items.popleft()
+                item = self._take(next(iter(self._items)))
                 if isinstance(item.content, str):
                     await socket.send_text(item.content)
                     if item.end:

@@ -1,6 +1,7 @@
 """Krita's session: one WebSocket connection, as protocol.py describes it."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Coroutine
@@ -14,7 +15,7 @@ from bridge.errors import Cancelled, UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.jobs.errors import DuplicateJob
 from bridge.jobs.job import Done, Failed, JobEvent, LayerReady, Progressed, Stacked
-from bridge.server import request
+from bridge.server import json_text, request
 from bridge.server.outbox import Outbox
 from bridge.server.upload import Upload
 
@@ -22,11 +23,14 @@ MOST_SESSIONS = 64
 HELLO_PATIENCE = 10.0
 UPLOAD_PATIENCE = 60.0
 """Seconds that a picture on its way in may stand still."""
-LONGEST_TEXT = 4 * 2**20
-"""Characters in one JSON frame: settings and a colour profile fit many times over."""
+TAKING_PATIENCE = 60.0
+"""Seconds that a client may leave its answers lie, once they are many."""
+LONGEST_TEXT = 2**18
+"""Characters in one JSON frame: prompts fit many times over, and hundreds of jobs may wait with theirs."""
 
 TRY_AGAIN_LATER = 1013
 PROTOCOL_ERROR = 1002
+INTERNAL_ERROR = 1011
 
 Message = dict[str, Any]
 
@@ -77,28 +81,47 @@ class Session:
 
     async def run(self) -> None:
         """Read and answer until either side leaves."""
-        sending = asyncio.create_task(self._send())
+        reading, sending = asyncio.create_task(self._converse()), asyncio.create_task(self._send())
+        try:
+            # also where sending alone ends: a session that can say nothing any more must not seem to listen
+            await asyncio.wait({reading, sending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._engine.leave(self._hear)
+            tasks = [reading, sending, *self._tasks]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self._drop_upload()
+
+    async def _converse(self) -> None:
         try:
             if await self._hello():
                 while True:
+                    async with asyncio.timeout(TAKING_PATIENCE):
+                        await self.outbox.room()
                     await self._read()
+                    await asyncio.sleep(0)  # thousands may have come at once: the other clients have their turn
         except WebSocketDisconnect:
             pass
-        finally:
-            self._engine.leave(self._hear)
-            await self._drop_upload()
-            for task in (sending, *self._tasks):
-                task.cancel()
-            await asyncio.wait([sending, *self._tasks])
+        except TimeoutError:
+            log.info("client %d does not take its answers", self._number)
+            await self._close(TRY_AGAIN_LATER, "The answers are not read.")
 
     async def _send(self) -> None:
         try:
             await self.outbox.send_to(self._socket)
-        except (WebSocketDisconnect, RuntimeError):  # gone, which the reading side finds out by itself
+        except WebSocketDisconnect:
             pass
         except OSError:
             log.exception("client %d: a layer could not be sent", self._number)
-            await self._socket.close(1011, "A layer could not be read from the disk.")
+            await self._close(INTERNAL_ERROR, "A layer could not be read from the disk.")
+        except Exception:
+            log.exception("client %d: an answer could not be sent", self._number)
+            await self._close(INTERNAL_ERROR, "An answer could not be sent.")
+
+    async def _close(self, code: int, why: str) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # gone already
+            await self._socket.close(code, why)
 
     # What the client sends
 
@@ -108,10 +131,10 @@ class Session:
                 message = self._decode(await self._receive())
             if message["type"] != "hello":
                 raise protocol.ProtocolError("The first message must be “hello”.")
+            problem = protocol.version_problem(request.read_protocol(message))
         except (TimeoutError, protocol.ProtocolError) as error:
             await self._turn_away("protocol", str(error) or "No “hello” arrived in time.")
             return False
-        problem = protocol.version_problem(message["protocol"])
         if problem is not None:
             await self._turn_away("protocol_version", problem)
             return False
@@ -120,8 +143,9 @@ class Session:
 
     async def _turn_away(self, code: str, sentence: str) -> None:
         self.outbox.put(protocol.encode("error", **UnflattenError(sentence, code=code).as_dict()))
-        await self.outbox.flushed()
-        await self._socket.close(PROTOCOL_ERROR)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.outbox.flushed(), HELLO_PATIENCE)
+        await self._close(PROTOCOL_ERROR, "")
 
     async def _read(self) -> None:
         """Take the next frame. Whatever is wrong with it is told, and the session goes on."""
@@ -133,7 +157,7 @@ class Session:
                 await self._take_pixels(frame["bytes"])
                 return
             message = self._decode(frame)
-            job = str(message["job"])[:32] if "job" in message else None
+            job = request.named_job(message)
             await self._answer(message)
         except protocol.ProtocolError as error:
             self._tell_error(_misunderstood(error), job)
@@ -162,7 +186,11 @@ class Session:
             raise protocol.ProtocolError("Pixels arrived where a message was expected.")
         if len(frame["text"]) > LONGEST_TEXT:
             raise protocol.ProtocolError("A message is too long.")
-        return protocol.decode(frame["text"], protocol.CLIENT_MESSAGES)
+        try:
+            told = json_text.read(frame["text"])
+        except (ValueError, RecursionError):
+            raise protocol.ProtocolError("A message that is not JSON arrived.") from None
+        return protocol.understood(told, protocol.CLIENT_MESSAGES)
 
     async def _answer(self, message: Message) -> None:
         match message["type"]:

@@ -5,6 +5,8 @@ import json
 import time
 from pathlib import Path
 
+from bridge import clock
+
 FOLDER = "fal-uploads"
 """The uploads' folder in the data folder."""
 UPLOAD_LIFE = 3600.0
@@ -13,19 +15,20 @@ UPLOAD_LIFE = 3600.0
 
 def sweep_uploads(folder: Path) -> None:
     """Erase the uploads in `folder` that have expired, and what a crash left of others."""
-    now = time.time()
+    now = clock.now()
     for path in folder.glob("*"):
         with contextlib.suppress(OSError):
-            age = now - path.stat().st_mtime
+            # by both clocks: one that was set meanwhile makes a file of a moment ago look old, or the other way round
+            age = min(now, time.time()) - path.stat().st_mtime
             if path.suffix != ".json":
                 orphaned = path.suffix != ".bin" or not path.with_suffix(".json").is_file()
                 if orphaned and age > UPLOAD_LIFE:
                     path.unlink()
                 continue
             try:
-                expires = json.loads(path.read_text("utf-8"))["expires"]
-            except (ValueError, KeyError, TypeError):
+                expires = float(json.loads(path.read_text("utf-8"))["expires"])
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 expires = 0
-            if expires < now:
+            if not expires >= now:
                 path.with_suffix(".bin").unlink(missing_ok=True)
                 path.unlink()

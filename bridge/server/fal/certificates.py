@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bridge.own_files import claim
 from bridge.server.fal.hosts import PLACES
 
 AUTHORITY_LIFE = datetime.timedelta(days=3650)
@@ -54,7 +55,7 @@ class Certificates:
 
     def renew(self) -> bool:
         """Make what is missing, damaged or about to expire; whether the server's certificate is a new one."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        claim(self.folder)
         authority = _read(self.authority)
         key = _read_key(self._authority_key)
         if authority is None or key is None or _expires_soon(authority) or authority.public_key() != key.public_key():

@@ -1,23 +1,25 @@
 """Files that can be fetched: what clients upload, and results, each under a name of 256 bits that nobody can guess."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import re
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from bridge import clock
 from bridge.errors import UnflattenError
 from bridge.files.disk import check_room, full_disk_said, private, write_all
 from bridge.jobs.engine import Engine
 from bridge.jobs.files import image_path
 from bridge.jobs.job import LayerImages
+from bridge.own_files import claim
 from bridge.server.fal.errors import MOST_SOURCE
 from bridge.server.fal.hosts import AS_FAL
 from bridge.server.fal.records import Records, hashed
@@ -30,6 +32,7 @@ MOST_INITIATED = 1000
 LONGEST_NAME = 80
 """Characters of a file name."""
 
+_DIGEST = re.compile(r"([0-9a-f]{64})?")
 _PATH = re.compile(r"/files/([A-Za-z0-9_-]{43})(/[^/]*)?")
 
 
@@ -91,19 +94,19 @@ class Files:
         self._find_result = find_result
         self._life = life
         self._initiated: dict[str, _Initiated] = {}
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._taken = sum(path.stat().st_size for path in folder.iterdir())
+        claim(folder)
+        self._taken = _size(folder)
 
     def expiry(self, seconds: float | None) -> float:
         """When something ends that was to be kept for `seconds`; None: as long as usual."""
-        return time.time() + (self._life if seconds is None else min(seconds, self._life))
+        return clock.now() + (self._life if seconds is None else min(seconds, self._life))
 
     # What can be fetched
 
     def find(self, name: str) -> Stored | None:
         """The file of that name, unless it has expired."""
         stored = self._uploaded(hashed(name)) or self._find_result(name)
-        return stored if stored is not None and stored.expires > time.time() and stored.path.is_file() else None
+        return stored if stored is not None and stored.expires > clock.now() and stored.path.is_file() else None
 
     def find_url(self, url: str, local: Collection[str]) -> "Stored | None":
         """The file that lies here and `url` means; None where it means none. local: the API's own host:port."""
@@ -120,15 +123,17 @@ class Files:
     def _uploaded(self, hidden: str) -> Stored | None:
         try:
             about: dict[str, Any] = json.loads(self._about(hidden).read_text("utf-8"))
-            return Stored(self._content(hidden), **about)
-        except (OSError, ValueError, TypeError):
-            return None
+            file_name, content_type = safe_name(about["file_name"]), safe_type(about["content_type"])
+            digest = about["sha256"] if _DIGEST.fullmatch(about["sha256"]) else ""
+            return Stored(self._content(hidden), file_name, content_type, float(about["expires"]), digest)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            return None  # damaged
 
     # Uploads
 
     def initiate(self, file_name: str, content_type: str, expires: float) -> tuple[str, str, str]:
         """Announce an upload: the secret with which it may come, its file's name in addresses, and its file name."""
-        now = time.time()
+        now = clock.now()
         self._initiated = {each: about for each, about in self._initiated.items() if about.until > now}
         while len(self._initiated) >= MOST_INITIATED:
             del self._initiated[next(iter(self._initiated))]
@@ -140,7 +145,7 @@ class Files:
     async def receive_initiated(self, secret: str, pieces: AsyncIterator[bytes]) -> bool:
         """Take an announced file in, once; False where it was not announced. Raises as `receive`."""
         about = self._initiated.pop(hashed(secret), None)
-        if about is None or about.until < time.time():
+        if about is None or about.until < clock.now():
             return False
         try:
             await self._receive(about.name, pieces, about.file_name, about.content_type, about.expires)
@@ -187,13 +192,22 @@ class Files:
     async def sweep(self) -> None:
         """Erase uploads that have expired."""
         await asyncio.to_thread(sweep_uploads, self._folder)
-        self._taken = sum(path.stat().st_size for path in self._folder.iterdir())
+        self._taken = _size(self._folder)
 
     def _content(self, hidden: str) -> Path:
         return self._folder / f"{hidden}.bin"
 
     def _about(self, hidden: str) -> Path:
         return self._folder / f"{hidden}.json"
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in it."""
+    taken = 0
+    for entry in os.scandir(folder):
+        with contextlib.suppress(OSError):  # swept a moment ago
+            taken += entry.stat(follow_symlinks=False).st_size
+    return taken
 
 
 def new_name() -> str:

@@ -7,11 +7,11 @@ import os
 import re
 import secrets
 import threading
-import time
 from dataclasses import dataclass
 
 from starlette.types import Scope
 
+from bridge import clock
 from bridge.errors import UnflattenError
 from bridge.server.auth import same_secret
 
@@ -50,7 +50,7 @@ class Keys:
 
     def lend_token(self) -> tuple[str, float]:
         """A token that only uploads files, and when it ends, in seconds since the epoch."""
-        now = time.time()
+        now = clock.now()
         self._tokens = {token: end for token, end in self._tokens.items() if end > now}
         while len(self._tokens) >= MOST_TOKENS:
             del self._tokens[next(iter(self._tokens))]
@@ -72,7 +72,7 @@ class Keys:
         return path in UPLOADS and any(self._fits(given, token, end) for token, end in self._tokens.items())
 
     def _fits(self, given: str, token: str, end: float) -> bool:
-        return same_secret(given, token) and end > time.time()
+        return same_secret(given, token) and end > clock.now()
 
 
 async def find_key() -> Key:

@@ -6,58 +6,21 @@ which has no listener of its own: there is no second port by which anyone could 
 
 import asyncio
 import contextlib
-import logging
 import socket
 import ssl
 
-import h11
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bridge.server.fal.hosts import PLACES, TUNNEL
-from bridge.server.web import WebServer, web_config
+from bridge.server.visitors import FIRST_WORDS, Visit, Visitors
+from bridge.server.web import Prompted, WebServer, accept, web_config
 
-MOST_CONNECTIONS = 256
-"""Connections open at a time; the others wait in the system's backlog."""
-FIRST_WORDS = 10.0
-"""Seconds that a client gets to say what it speaks, and for CONNECT, for TLS's handshake, and for a request's head."""
 LONGEST_CONNECT = 8192
 """Bytes of a CONNECT request."""
 HANDSHAKE = 0x16
 """The first byte of TLS; no method of HTTP begins with it."""
 KEEP_ALIVE = 30
 """Seconds that a connection stays open between two requests."""
-
-log = logging.getLogger("unflatten")
-
-
-class Prompted(H11Protocol):
-    """uvicorn's protocol, for clients that finish what they begin: a request's head must come whole in time."""
-
-    _patience: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._expect()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop()
-        elif self._patience is None:
-            self._expect()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop()
-        super().connection_lost(exc)
-
-    def _expect(self) -> None:
-        self._patience = self.loop.call_later(FIRST_WORDS, self.transport.close)
-
-    def _stop(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
 
 
 class Listener:
@@ -66,60 +29,52 @@ class Listener:
     def __init__(self, listener: socket.socket, app: ASGIApp, context: ssl.SSLContext) -> None:
         self._listener = listener
         self._context = context
+        self._visitors = Visitors()
         self._server = WebServer(web_config(app, keep_alive=KEEP_ALIVE))
         self._serving = asyncio.create_task(self._server.serve(sockets=[]))
         self._meeting: set[asyncio.Task[None]] = set()
-        listener.setblocking(False)
-        self._accepting = asyncio.create_task(self._accept())
+        self._accepting = asyncio.create_task(accept(listener, self._visitors, self._begin))
 
     @property
     def connections(self) -> int:
-        return len(self._server.server_state.connections) + len(self._meeting)
+        return len(self._visitors)
 
     async def close(self) -> None:
         """Take no more connections, let the answers under way end, then close all."""
         self._accepting.cancel()
-        self._listener.close()
         for task in self._meeting:
             task.cancel()
         await asyncio.gather(self._accepting, *self._meeting, return_exceptions=True)
+        self._listener.close()
         self._server.stop.set()
         await self._serving
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            while self.connections >= MOST_CONNECTIONS:
-                await asyncio.sleep(0.05)
-            try:
-                connection, _ = await loop.sock_accept(self._listener)
-            except OSError as error:  # no more files may be opened, most likely; some will be closed
-                log.warning("fal's API could not take a connection: %s", error.strerror)
-                await asyncio.sleep(1)
-                continue
-            task = asyncio.create_task(self._meet(connection))
-            self._meeting.add(task)
-            task.add_done_callback(self._meeting.discard)
+    async def _begin(self, connection: socket.socket) -> None:
+        task = asyncio.create_task(self._meet(connection))
+        self._meeting.add(task)
+        task.add_done_callback(self._meeting.discard)
+        await asyncio.sleep(0)  # it is read from before the next is taken
 
     async def _meet(self, connection: socket.socket) -> None:
         """Hand a connection over by what it begins with. One that says nothing sensible in time is closed."""
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = asyncio.current_task()
+        assert task is not None
+        visit = self._visitors.welcome(task.cancel)
         try:
-            async with asyncio.timeout(FIRST_WORDS):
-                first, tunnel = await _peek(connection), None
-                if first == ord("C"):  # of all methods in use only CONNECT begins so
-                    tunnel = await _connect(connection)
-                    first = await _peek(connection)
-                    if first != HANDSHAKE:
-                        raise ConnectionError
-            await self._hand_over(connection, tunnel, secure=first == HANDSHAKE)
-        except (OSError, TimeoutError, asyncio.CancelledError):
+            first, tunnel = await _peek(connection), None
+            if first == ord("C"):  # of all methods in use only CONNECT begins so
+                tunnel = await _connect(connection)
+                first = await _peek(connection)
+                if first != HANDSHAKE:
+                    raise ConnectionError
+            await self._hand_over(connection, visit, tunnel, secure=first == HANDSHAKE)
+        except (OSError, asyncio.CancelledError):
+            visit.end()
             connection.close()
 
-    async def _hand_over(self, connection: socket.socket, tunnel: str | None, *, secure: bool) -> None:
+    async def _hand_over(self, connection: socket.socket, visit: Visit, tunnel: str | None, *, secure: bool) -> None:
         def protocol() -> Prompted:
-            return Prompted(self._server.config, self._server.server_state, {TUNNEL: tunnel})
+            return self._server.protocol(visit, **{TUNNEL: tunnel})
 
         loop = asyncio.get_running_loop()
         if secure:

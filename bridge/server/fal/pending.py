@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import datetime
-import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from bridge import clock
 from bridge.jobs.errors import CutOff
 from bridge.jobs.job import Job, Progressed, State
 from bridge.server.fal.errors import FalError, of_error, unprocessable
@@ -48,7 +48,7 @@ class PendingRequest:
     def hear(self, step: Progressed) -> None:
         """Log a step of its job."""
         if self.begun and self.record.started is None:
-            self.record.started = time.time()
+            self.record.started = clock.now()
         counted = f" ({step.step} of {step.steps})" if step.steps > 1 else ""
         self.say(step.stage + counted)
 
@@ -58,7 +58,7 @@ class PendingRequest:
         if log and log[-1]["message"] == message:
             return
         if len(log) < MOST_LINES:
-            log.append(LogLine(message=message, level="INFO", source="USER", timestamp=iso(time.time())))
+            log.append(LogLine(message=message, level="INFO", source="USER", timestamp=iso(clock.now())))
         self._wake()
 
     async def change(self, seen: int, seconds: float) -> bool:

@@ -4,26 +4,23 @@ Addresses are given by others: https only, and never of this computer or the net
 """
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import os
-import re
 import shutil
 from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
 
 import httpx
 
 from bridge import downloads, urls
-from bridge.errors import BadPicture, UnflattenError
+from bridge.errors import UnflattenError
 from bridge.files.disk import check_room, full_disk_said, private, write_all, write_whole
 from bridge.jobs.files import SOURCE, JobFiles
 from bridge.jobs.job import RawPicture
 from bridge.jobs.supervisor import Workers
+from bridge.server.fal.data_uri import decode
 from bridge.server.fal.errors import MOST_SOURCE
 from bridge.server.fal.files import Files, TooLarge
 
@@ -35,15 +32,13 @@ DECODE_PATIENCE = 300.0
 FETCH_PATIENCE = 60.0
 """Seconds that a picture may take to arrive from its address."""
 
-_DATA = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)
-
 
 @dataclass(frozen=True)
 class Given:
     """A picture as a request gave it: bytes, a file here, or an address. digest: tells equal ones."""
 
     digest: str
-    content: bytes | None = None
+    content: list[bytes] | None = None
     file: Path | None = None
     url: str | None = None
 
@@ -69,10 +64,16 @@ class Pictures:
         self._fetching = asyncio.Semaphore(FETCHES)
         self._decoding = asyncio.Semaphore(DECODES)
 
-    async def look(self, image_url: str) -> Given:
-        """What `image_url` means. Raises BadPicture and NotFetched; nothing is fetched yet."""
+    async def look(self, image_url: str, data_uri: list[bytes]) -> Given:
+        """What `image_url` means. Raises BadPicture and NotFetched; nothing is fetched yet.
+
+        data_uri: the whole of a long one, in pieces, of which image_url is the beginning; they become the picture.
+        """
         if image_url[:5].lower() == "data:":
-            return await asyncio.to_thread(_from_data_uri, image_url)
+            whole = data_uri or [image_url.encode("utf-8", "replace")]
+            return await _from_data_uri(whole)
+        if data_uri:
+            raise _unsafe()
         stored = self._files.find_url(image_url, self._local)
         if stored is not None:
             return Given(stored.sha256 or str(stored.path), file=stored.path)
@@ -152,8 +153,8 @@ def _place(folder: Path, given: Given) -> None:
         folder.mkdir(mode=0o700)
         try:
             if given.content is not None:
-                check_room(folder, len(given.content))
-                write_whole(folder / SOURCE, [given.content])
+                check_room(folder, sum(map(len, given.content)))
+                write_whole(folder / SOURCE, given.content)
             elif given.file is not None:
                 try:
                     os.link(given.file, folder / SOURCE)
@@ -167,15 +168,10 @@ def _place(folder: Path, given: Given) -> None:
             raise
 
 
-def _from_data_uri(uri: str) -> Given:
-    start = _DATA.match(uri)
-    try:
-        if start is None:
-            raise ValueError
-        rest = uri[start.end() :]
-        content = base64.b64decode(rest, validate=True) if start[1] else unquote_to_bytes(rest)
-    except (ValueError, binascii.Error, UnicodeError):
-        raise BadPicture("The picture's data URI is damaged.", "Encode it again.", code="image_load_error") from None
-    if not content:
-        raise BadPicture("The picture's data URI is empty.", "Encode it again.", code="image_load_error")
-    return Given(hashlib.sha256(content).hexdigest(), content=content)
+async def _from_data_uri(uri: list[bytes]) -> Given:
+    await decode(uri)
+    digest = hashlib.sha256()
+    for piece in uri:
+        digest.update(piece)
+        await asyncio.sleep(0)
+    return Given(digest.hexdigest(), content=uri)

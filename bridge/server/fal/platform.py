@@ -3,7 +3,6 @@
 import base64
 import binascii
 import datetime
-import time
 import uuid
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bridge import clock
 from bridge.server.fal.errors import FalError, detail, json_response, unprocessable
 from bridge.server.fal.hosts import ENDPOINT, BaseURLs, urls_of
 from bridge.server.fal.pending import FalRequest, iso
@@ -55,7 +55,7 @@ class Platform:
         query = checked_query(ListQuery, request)
         page = _page(query.cursor)
         wanted = Listing(
-            since=_moment("start", query.start, time.time() - (LONG_AGO if query.request_id else A_DAY_AGO)),
+            since=_moment("start", query.start, clock.now() - (LONG_AGO if query.request_id else A_DAY_AGO)),
             until=_moment("end", query.end, float("inf")),
             request_id=_job_id(query.request_id),
             kind=query.status,

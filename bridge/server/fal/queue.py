@@ -38,7 +38,8 @@ class Queue:
 
     async def submit(self, request: Request) -> Response:
         """Put a request into the queue. It is written down before this answers."""
-        taken = await self._requests.take(await read_submission(request), attended=False)
+        async with self._requests.room.place(request):
+            taken = await self._requests.take(await read_submission(request), attended=False)
         position = self._requests.position(taken)
         body = {"status": "IN_QUEUE", **addresses(taken, urls_of(request)), "queue_position": position}
         return json_response(body, headers=identified(taken))

@@ -1,15 +1,19 @@
 """What fal's API keeps of a request beside its job: tables of its own in the store's file, read by queries."""
 
 import hashlib
+import itertools
 import json
-import sqlite3
-from collections.abc import Generator, Iterable, Sequence
+import logging
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
-from bridge.jobs.store import BUSY_PATIENCE, full_disk_said
+from bridge.jobs.columns import Column, have_columns, moment, put_damaged_aside, read_rows, truth
+from bridge.jobs.database import BUSY_PATIENCE, connect, storing
+
+log = logging.getLogger("unflatten")
 
 EndedKind = Literal["success", "error", "user_error"]
 
@@ -38,7 +42,35 @@ CREATE TABLE IF NOT EXISTS fal_image (
     number    INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-_JSON = ("input", "wrong", "log", "images")
+_COLUMNS = [
+    Column("id", hexadecimal=32),
+    moment("sent", null=False),
+    truth("keep_io"),
+    moment("keep_for"),
+    truth("sync"),
+    Column("seed", null=True),
+    moment("start_by"),
+    Column("url", null=True),
+    Column("input", null=True),
+    Column("wrong", null=True),
+    moment("started"),
+    moment("over"),
+    Column("status", "INTEGER", null=True, low=100, high=599),
+    Column("log"),
+    Column("images"),
+]
+_IMAGE_COLUMNS = [
+    Column("name_hash", hexadecimal=64),
+    Column("request", hexadecimal=32),
+    Column("number", "INTEGER", high=10_000),
+]
+_JSON: dict[str, tuple[type, type | None]] = {
+    "input": (dict, None),
+    "wrong": (list, dict),
+    "log": (list, dict),
+    "images": (list, str),
+}
+"""Columns that JSON stands in, and of what kinds it and all that is in it must be."""
 _TRUTHS = ("keep_io", "sync")
 _KINDS: dict[EndedKind, str] = {
     "success": "status = 200",
@@ -85,20 +117,21 @@ class RequestRecord:
     images: list[str] = field(default_factory=list[str])
 
 
-_COLUMNS = [each.name for each in fields(RequestRecord)]
-
-
 class Records:
-    """The records of all requests. Raises OutOfSpace where the disk is full."""
+    """The records of all requests. Raises OutOfSpace and StoreFailed, as the store does."""
 
     def __init__(self, path: Path) -> None:
-        """Open them in the store's file, which is there already."""
-        self._db = sqlite3.connect(path, isolation_level=None)
-        with full_disk_said():
+        """Open them in the store's file, which is there already. What is damaged in them is put aside."""
+        with storing():
+            self._db = connect(path)
             self._db.executescript(
                 f"PRAGMA busy_timeout = {BUSY_PATIENCE}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                + _TABLES
             )
+            for table, columns in (("fal_request", _COLUMNS), ("fal_image", _IMAGE_COLUMNS)):
+                self._put_stranger_aside(table, columns)
+            self._db.executescript(_TABLES)
+            put_damaged_aside(self._db, "fal_request", _COLUMNS)
+            put_damaged_aside(self._db, "fal_image", _IMAGE_COLUMNS)
 
     def close(self) -> None:
         self._db.close()
@@ -141,10 +174,14 @@ class Records:
 
     def image(self, name: str) -> tuple[str, int] | None:
         """The request whose file is called so, and which of its files it is."""
-        return self._db.execute("SELECT request, number FROM fal_image WHERE name_hash = ?", (hashed(name),)).fetchone()
+        with storing():
+            found = read_rows(
+                self._db, "fal_image", _IMAGE_COLUMNS, _image_from_row, "WHERE name_hash = ?", (hashed(name),)
+            )
+        return found[0] if found else None
 
     def delete(self, request_id: str) -> None:
-        with full_disk_said():
+        with storing():
             self._db.execute("DELETE FROM fal_request WHERE id = ?", (request_id,))
 
     def drop_forgotten(self) -> list[str]:
@@ -158,14 +195,22 @@ class Records:
         return [row[0] for row in dropped]
 
     def _find(self, where: str, values: Sequence[object]) -> list[RequestRecord]:
-        rows: Iterable[tuple[Any, ...]] = self._db.execute(
-            f"SELECT {', '.join(_COLUMNS)} FROM fal_request {where}", values
-        )
-        return [_from_row(row) for row in rows]
+        with storing():
+            return read_rows(self._db, "fal_request", _COLUMNS, _from_row, where, values)
+
+    def _put_stranger_aside(self, table: str, columns: Sequence[Column]) -> None:
+        """A table of that name with other columns than ours keeps what it has under another name."""
+        if have_columns(self._db, table, []) or have_columns(self._db, table, columns):
+            return
+        log.error("the table %s was damaged and is put aside", table)
+        taken = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master")}
+        name = next(name for number in itertools.count(1) if (name := f"strange_{table}_{number}") not in taken)
+        self._db.execute("DROP INDEX IF EXISTS fal_requests_by_end")
+        self._db.execute(f"ALTER TABLE {table} RENAME TO {name}")
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        with full_disk_said():
+        with storing():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -183,21 +228,38 @@ def hashed(name: str) -> str:
 def _to_row(record: RequestRecord) -> list[object]:
     row: list[object] = []
     for column in _COLUMNS:
-        value = getattr(record, column)
-        if column in _JSON and value is not None:
+        value = getattr(record, column.name)
+        if column.name in _JSON and value is not None:
             value = json.dumps(value)
-        elif column == "seed" and value is not None:  # it may be larger than SQLite's whole numbers
+        elif column.name == "seed" and value is not None:  # it may be larger than SQLite's whole numbers
             value = str(value)
         row.append(value)
     return row
 
 
-def _from_row(row: tuple[Any, ...]) -> RequestRecord:
-    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-    for column in _JSON:
+def _from_row(row: Mapping[str, Any]) -> RequestRecord:
+    """Raises ValueError and KeyError where the row tells what no request ever had."""
+    values = dict(row)
+    for column, kinds in _JSON.items():
         if values[column] is not None:
-            values[column] = json.loads(values[column])
+            values[column] = _checked(json.loads(values[column]), *kinds)
+    for line in values["log"]:
+        LogLine(message=line["message"], level=line["level"], source=line["source"], timestamp=line["timestamp"])
+    for each in values["wrong"] or ():
+        if not (isinstance(each["type"], str) and isinstance(each["msg"], str)):
+            raise ValueError("no detail")
     values["seed"] = None if values["seed"] is None else int(values["seed"])
     for column in _TRUTHS:
         values[column] = bool(values[column])
     return RequestRecord(**values)
+
+
+def _image_from_row(row: Mapping[str, Any]) -> tuple[str, int]:
+    return row["request"], row["number"]
+
+
+def _checked(told: Any, kind: type, inner: type | None) -> Any:
+    if not isinstance(told, kind) or (inner and not all(isinstance(each, inner) for each in cast(list[Any], told))):
+        raise ValueError("of another kind")
+    json.dumps(told, allow_nan=False)  # it is answered with as it stands
+    return told

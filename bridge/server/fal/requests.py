@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bridge import clock
 from bridge.backends import registry
 from bridge.backends.choice import choose
-from bridge.errors import BadSettings, OutOfSpace, UnflattenError
+from bridge.errors import BadSettings, UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.jobs.errors import Abandoned
 from bridge.jobs.job import (
@@ -25,6 +26,7 @@ from bridge.jobs.job import (
     Stacked,
     State,
 )
+from bridge.server.fal.body import Room
 from bridge.server.fal.errors import FalError, unprocessable
 from bridge.server.fal.files import Files, new_name
 from bridge.server.fal.pending import FalRequest, PendingRequest, failure_of
@@ -77,6 +79,8 @@ class Requests:
         self._grace = grace
         self._pending: dict[str, PendingRequest] = {}
         self._taking = asyncio.Lock()
+        self.room = Room()
+        """For the bodies that requests come in."""
         self._prompts: dict[str, str] = {}
         """Of requests that may not be written down: known until the API closes."""
 
@@ -89,9 +93,15 @@ class Requests:
         is wrong with the input ends an unattended request, as it does at fal; an attended one raises FalError.
         """
         try:
+            return await self._take(submission, attended=attended)
+        finally:
+            submission.picture.clear()  # whoever waits for the result need not hold the picture, too
+
+    async def _take(self, submission: Submission, *, attended: bool) -> FalRequest:
+        try:
             if submission.input is None:
                 raise unprocessable(submission.wrong)
-            picture = await self._pictures.look(submission.input.image_url)
+            picture = await self._pictures.look(submission.input.image_url, submission.picture)
         except (FalError, UnflattenError) as error:
             if attended:
                 raise
@@ -192,19 +202,25 @@ class Requests:
         self._records.drop_forgotten()
         awaited = {job.id: job for job in self._engine.awaited}
         for record in self._records.pending():
-            job = awaited.get(record.id) or self._engine.look(record.id)
-            if job is None:
-                continue
-            if job.state.ended:
-                self._write_end(job, record)
-                continue
-            pending = self._follow(job, record)
-            pending.say("Taken up again after a restart")
-            if job.id in awaited:
-                self._engine.take_up(job, self._hear, self._bring)
-            else:
-                self._engine.attach(job.id, set(), self._hear)
-            self.leave(pending)
+            try:
+                self._resume(record, awaited)
+            except Exception as error:  # one that cannot be gone on with must not keep the others from it
+                log.error("request %s cannot be taken up", record.id, exc_info=error)
+
+    def _resume(self, record: RequestRecord, awaited: Mapping[str, Job]) -> None:
+        job = awaited.get(record.id) or self._engine.look(record.id)
+        if job is None:
+            return
+        if job.state.ended:
+            self._write_end(job, record)
+            return
+        pending = self._follow(job, record)
+        pending.say("Taken up again after a restart")
+        if job.id in awaited:
+            self._engine.take_up(job, self._hear, self._bring)
+        else:
+            self._engine.attach(job.id, set(), self._hear)
+        self.leave(pending)
 
     def keep_house(self) -> None:
         """Forget requests whose jobs were erased, and write down what a full disk kept from being written."""
@@ -249,7 +265,7 @@ class Requests:
     def _follow(self, job: Job, record: RequestRecord) -> PendingRequest:
         pending = self._pending[job.id] = PendingRequest(job, record)
         if record.start_by is not None:
-            left = max(0, record.start_by - time.time())
+            left = max(0, record.start_by - clock.now())
             pending.patience = asyncio.get_running_loop().call_later(left, self._give_up, pending, NotBegun())
         return pending
 
@@ -281,7 +297,7 @@ class Requests:
 
     def _write_end(self, job: Job, record: RequestRecord) -> None:
         """The request is over: write down what is told of it from now on, and no more than may be."""
-        record.over, record.url = job.ended or time.time(), None
+        record.over, record.url = job.ended or clock.now(), None
         record.images = [new_name() for _ in job.images or ()]
         failure = failure_of(job, record)
         record.status = 200 if failure is None else failure.status
@@ -294,8 +310,8 @@ class Requests:
                     blank = job.request.settings.model_copy(update={"prompt": "", "negative_prompt": ""})
                     job.request = replace(job.request, settings=blank)
                 self._engine.store.save(job)
-        except OutOfSpace:
-            log.error("job %s: its request's end could not be written down, the disk is full", job.id)
+        except UnflattenError as problem:
+            log.error("job %s: its request's end could not be written down (%s)", job.id, problem.code)
 
     # What is known of them
 

@@ -31,16 +31,18 @@ class Run:
 
     async def run(self, request: Request) -> Response:
         """Take a picture apart, and answer with its layers."""
-        submission = await read_submission(request)
-        taken = await self._requests.take(submission, attended=True)
+        async with self._requests.room.place(request):
+            submission = await read_submission(request)
+            taken = await self._requests.take(submission, attended=True)
         if taken.pending is not None:
             await self._wait(taken.pending, request, submission.start_within)
         return result(self._jobs, taken, urls_of(request))
 
     async def stream(self, request: Request) -> Response:
         """Take a picture apart, and tell the steps as they are done; the last event is the result."""
-        submission = await read_submission(request)
-        taken = await self._requests.take(submission, attended=True)
+        async with self._requests.room.place(request):
+            submission = await read_submission(request)
+            taken = await self._requests.take(submission, attended=True)
         if taken.pending is not None:
             await self._wait(taken.pending, request, submission.start_within, begun=True)
         urls = urls_of(request)

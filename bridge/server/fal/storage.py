@@ -8,12 +8,13 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from bridge.errors import UnflattenError
+from bridge.server.fal.body import read_json, read_pieces
 from bridge.server.fal.errors import MOST_SOURCE, FalError, flat, json_response, not_found
 from bridge.server.fal.files import Files, TooLarge, UploadsFull, address
 from bridge.server.fal.hosts import urls_of
 from bridge.server.fal.keys import Keys
 from bridge.server.fal.pending import iso
-from bridge.server.fal.submission import Initiation, checked, read_json, read_lifecycle, read_pieces
+from bridge.server.fal.submission import Initiation, checked, read_lifecycle
 
 Taken = TypeVar("Taken")
 

@@ -4,27 +4,22 @@ What comes in has the names, defaults, ranges and descriptions of the endpoint's
 test holds the two together.
 """
 
-import asyncio
 import hashlib
 import json
 import math
-import time
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from bridge.server.fal.errors import Detail, FalError, detail, flat, of_pydantic, unprocessable
+from bridge import clock
+from bridge.server.fal.body import read_json_and_picture
+from bridge.server.fal.errors import Detail, FalError, detail, of_pydantic, unprocessable
 from bridge.server.fal.records import RequestRecord
 from bridge.settings import MAX_SEED, Settings
 
-MOST_JSON = 32 * 2**20
-"""Bytes of a request's body. A data URI in it holds a picture of three quarters of that; larger ones are uploaded."""
-STALL = 60.0
-"""Seconds that a body on its way in may stand still."""
 LEAST_TIMEOUT = 1.0
 LONGEST_LISTED = 2048
 """Characters of an address that the history keeps."""
@@ -76,7 +71,8 @@ class Initiation(BaseModel):
 
 @dataclass(frozen=True)
 class Submission:
-    """A request as submitted. wrong: what is wrong with its input, which is None then.
+    """A request as submitted. wrong: what is wrong with its input, which is None then. picture: the data URI in it,
+    in pieces, where it is long; its input has the beginning then.
 
     keep_io: whether its input and output may be listed. start_within: seconds until it must have begun. keep_for:
     seconds that its files may be kept. retry: whether it may be run again after a crash.
@@ -84,6 +80,7 @@ class Submission:
 
     input: QwenImageLayeredInput | None
     wrong: list[Detail]
+    picture: list[bytes]
     batch: bool = False
     keep_io: bool = True
     start_within: float | None = None
@@ -104,11 +101,12 @@ async def read_submission(request: Request) -> Submission:
     if "fal_webhook" in request.query_params:
         told = detail("feature_not_supported", "No webhooks are called here: ask for the status.", ["query"])
         raise unprocessable([{**told, "loc": ["query", "fal_webhook"]}])
-    body = await read_json(request)
+    body, picture = await read_json_and_picture(request)
     try:
-        return Submission(QwenImageLayeredInput.model_validate(body), [], **options)
+        return Submission(QwenImageLayeredInput.model_validate(body), [], picture, **options)
     except ValidationError as error:
-        return Submission(None, of_pydantic(error.errors(include_url=False), within=("body",)), **options)
+        wrong = of_pydantic(error.errors(include_url=False), within=("body",))
+        return Submission(None, wrong, [], **options)
 
 
 def checked(model: type[Checked], value: object, place: str) -> Checked:
@@ -125,43 +123,6 @@ def checked_query(model: type[Checked], request: Request) -> Checked:
     lists = {name for name, about in model.model_fields.items() if get_origin(about.annotation) is list}
     values = {name: given.getlist(name) if name in lists else given[name] for name in given}
     return checked(model, values, "query")
-
-
-async def read_json(request: Request) -> Any:
-    """The body's JSON, whatever content type it claims, {} where there is no body. Raises FalError."""
-    body = bytearray()
-    async for piece in read_pieces(request, MOST_JSON):
-        body += piece
-    if not body:
-        return {}
-    try:
-        return await asyncio.to_thread(json.loads, body)
-    except (ValueError, RecursionError):  # of JSON, of UTF-8, of numbers with thousands of digits
-        raise unprocessable([detail("json_invalid", "The request's body is not JSON.", ["body"])]) from None
-
-
-async def read_pieces(request: Request, most: int) -> AsyncIterator[bytes]:
-    """The body in pieces. Raises FalError where it is longer than `most` bytes, stands still, or is broken off."""
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most:
-        raise _too_long(most)
-    taken = 0
-    pieces = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(STALL):
-                piece = await anext(pieces, None)
-        except TimeoutError:
-            raise flat(400, "The request's body did not arrive whole.", "request_incomplete", retryable=True) from None
-        except ClientDisconnect:
-            raise flat(499, "The client left in the middle.", "client_disconnected") from None
-        if piece is None:
-            return
-        taken += len(piece)
-        if taken > most:
-            raise _too_long(most)
-        if piece:
-            yield piece
 
 
 def read_lifecycle(request: Request) -> float | None:
@@ -189,7 +150,7 @@ def settings_of(given: QwenImageLayeredInput) -> Settings:
 
 def new_record(submission: Submission) -> RequestRecord:
     """What the API keeps of a request that has just come."""
-    now, given = time.time(), submission.input
+    now, given = clock.now(), submission.input
     record = RequestRecord(
         uuid.uuid4().hex,
         now,
@@ -223,17 +184,12 @@ def _read_timeout(given: str | None) -> float | None:
         seconds = math.nan
     if not LEAST_TIMEOUT <= seconds < math.inf:
         raise _wrong_header("X-Fal-Request-Timeout", f"must be a number of seconds, at least {LEAST_TIMEOUT:.0f}.")
-    return seconds
+    return min(seconds, LONGEST_EXPIRY)
 
 
 def _wrong_header(name: str, must: str) -> FalError:
     told = detail("value_error", f"The header {name} {must}", ["header", name])
     return unprocessable([told])
-
-
-def _too_long(most: int) -> FalError:
-    sentence = f"The request's body is larger than {most // 2**20} MB: upload the picture, and send its address."
-    return flat(413, sentence, "file_too_large")
 
 
 def _listed(given: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bridge.jobs import drafts
 from bridge.jobs.files import PICTURE, image_path, layer_path
 from bridge.jobs.job import LayeredFile, LayerImages, RawLayers, RawPicture
 from bridge.jobs.live import Clock
-from bridge.jobs.store import output_to_plain, source_to_plain
+from bridge.jobs.plain import output_to_plain, source_to_plain
 from bridge.jobs.supervisor import WORKER_COMMAND
 from tests.unit.trial.backends import notes
 from tests.unit.trial.bridge import WORKER

@@ -78,7 +78,7 @@ def test_a_full_disk_takes_nothing_and_leaves_nothing(
     jobs = JobFiles(tmp_path / "jobs")
     incoming = Pictures(jobs, None, kept, LOCAL)  # type: ignore[arg-type]
     with pytest.raises(OutOfSpace):
-        asyncio.run(incoming.place("a" * 32, Given("digest", content=b"abc")))
+        asyncio.run(incoming.place("a" * 32, Given("digest", content=[b"abc"])))
     assert lying(tmp_path / "uploads") == []
     assert list((tmp_path / "jobs").iterdir()) == []
 

@@ -115,7 +115,7 @@ def test_upload_tokens_end(monkeypatch: pytest.MonkeyPatch) -> None:
     lent = keys.Keys("k" * 64)
     token, end = lent.lend_token()
     assert lent.admits(UPLOAD, f"Bearer {token}")
-    monkeypatch.setattr(keys.time, "time", lambda: end + 1)
+    monkeypatch.setattr(keys.clock, "now", lambda: end + 1)
     assert not lent.admits(UPLOAD, f"Bearer {token}")
 
 
