@@ -72,14 +72,14 @@ class Engine:
     def submit(self, request: JobRequest, listener: Listener) -> int:
         """Take in a job whose picture is here, and write it down; how many go first."""
         self.check_open(request.id)
-        live = self._add(request, listener)
+        live = _written_down(request, listener, self._owner, self.store)
         self._start(live)
         return self.position(request.id)
 
     def expect(self, request: JobRequest, listener: Listener, bring: Bring) -> None:
         """Take in a job whose picture is still to be brought, and write it down."""
         self.check_open(request.id)
-        self._start(self._add(request, listener), bring)
+        self._start(_written_down(request, listener, self._owner, self.store), bring)
 
     def take_up(self, job: Job, listener: Listener, bring: Bring) -> None:
         """Go on with one of `awaited`."""
@@ -209,13 +209,6 @@ class Engine:
 
     # One job's life
 
-    def _add(self, request: JobRequest, listener: Listener) -> LiveJob:
-        job = Job(request, owner=self._owner)
-        if isinstance(request.source, RawPicture):
-            job.width, job.height = request.source.width, request.source.height
-        self.store.add(job)
-        return LiveJob(job, [listener])
-
     def _start(self, live: LiveJob, bring: Bring | None = None) -> None:
         self._jobs.add(live)
         live.task = asyncio.create_task(self._run(live, bring))
@@ -230,3 +223,12 @@ class Engine:
             job.width, job.height = source.width, source.height
             self.store.save(job)
         await self.executor.run(live, self._jobs)
+
+
+def _written_down(request: JobRequest, listener: Listener, owner: str, store: Store) -> LiveJob:
+    """A new job, on the disk. Raises OutOfSpace."""
+    job = Job(request, owner=owner)
+    if isinstance(request.source, RawPicture):
+        job.width, job.height = request.source.width, request.source.height
+    store.add(job)
+    return LiveJob(job, [listener])

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +118,10 @@ def start(installation: Installation) -> subprocess.Popen[bytes]:
     """
     try:
         installation.data.mkdir(parents=True, exist_ok=True)
-        with installation.log().open("wb") as log:
+        # a new file, so that no link is followed to another
+        with suppress(FileNotFoundError):
+            installation.log().unlink()
+        with installation.log().open("xb") as log:
             process = subprocess.Popen(
                 installation.command(),
                 env={**clean_environment(dict(os.environ)), "UNFLATTEN_HOME": str(installation.data)},

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from bridge import clock
 from bridge.backends import registry
 from bridge.backends.choice import choose
-from bridge.errors import BadSettings, UnflattenError
+from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.jobs.errors import Abandoned
 from bridge.jobs.job import (
@@ -24,19 +24,16 @@ from bridge.jobs.job import (
     Progressed,
     RawPicture,
     Stacked,
-    State,
 )
 from bridge.server.fal.body import Room
+from bridge.server.fal.endings import CLIENT, Endings
 from bridge.server.fal.errors import FalError, unprocessable
-from bridge.server.fal.files import Files, new_name
-from bridge.server.fal.pending import FalRequest, PendingRequest, failure_of
+from bridge.server.fal.files import Files
+from bridge.server.fal.pending import FalRequest, PendingRequest
 from bridge.server.fal.pictures import Pictures
 from bridge.server.fal.records import EndedKind, Records, RequestRecord
 from bridge.server.fal.submission import Submission, fingerprint, new_record, settings_of
 from bridge.server.fal_api import FalOptions
-
-CLIENT = "fal-api"
-"""All of the API's clients take turns with Krita's as one."""
 
 Kind = Literal[EndedKind, "queued", "in_progress"]
 
@@ -76,6 +73,7 @@ class Requests:
         self._records = records
         self._files = files
         self._pictures = pictures
+        self._endings = Endings(engine, records, files)
         self._grace = grace
         self._pending: dict[str, PendingRequest] = {}
         self._taking = asyncio.Lock()
@@ -105,7 +103,9 @@ class Requests:
         except (FalError, UnflattenError) as error:
             if attended:
                 raise
-            return self._record_failure(submission, error)
+            return self._endings.record_failure(
+                new_record(submission), error, self._options.backend or registry.default()
+            )
         options = self._options
         same_as = fingerprint(submission, submission.input, picture.digest, [options.backend, options.options])
         async with self._taking:
@@ -212,7 +212,7 @@ class Requests:
         if job is None:
             return
         if job.state.ended:
-            self._write_end(job, record)
+            self._endings.write(job, record)
             return
         pending = self._follow(job, record)
         pending.say("Taken up again after a restart")
@@ -228,7 +228,7 @@ class Requests:
             self._prompts.pop(forgotten, None)
         for record in self._records.pending():
             if record.id not in self._pending and (job := self._engine.look(record.id)) is not None and job.state.ended:
-                self._write_end(job, record)
+                self._endings.write(job, record)
 
     def close(self) -> None:
         """Stop all clocks."""
@@ -236,22 +236,6 @@ class Requests:
             pending.stop_clocks()
 
     # Taking in
-
-    def _record_failure(self, submission: Submission, error: FalError | UnflattenError) -> FalRequest:
-        """Write down a request whose input is wrong: its client learns so where fal would tell it."""
-        record = new_record(submission)
-        self._engine.check_open(record.id)
-        if isinstance(error, FalError):
-            hidden = set[str]() if record.keep_io else {"input"}
-            record.wrong = [{key: each[key] for key in each if key not in hidden} for each in error.body["detail"]]
-        expires = None if record.keep_for is None else self._files.expiry(record.keep_for)
-        backend = self._options.backend or registry.default()
-        request = JobRequest(record.id, CLIENT, Awaited(), LayerImages("png"), backend, expires=expires)
-        told = error if isinstance(error, UnflattenError) else BadSettings("The input is wrong.")
-        job = Job(request, state=State.FAILED, created=record.sent, ended=record.sent, error=told)
-        self._engine.store.add(job)
-        self._write_end(job, record)
-        return FalRequest(job, record)
 
     def _join(self, met: PendingRequest, submission: Submission, *, attended: bool) -> None:
         """An equal request has come: what is there already goes on for the more patient of the two."""
@@ -289,29 +273,11 @@ class Requests:
                 pending.say(f"{len(layers)} layer{'s' * (len(layers) != 1)} found")
             case Done() | Failed():
                 if pending.job.state.ended:  # else a service goes on with it, for the next bridge
-                    self._write_end(pending.job, pending.record)
+                    self._endings.write(pending.job, pending.record)
                 del self._pending[job_id]
                 pending.end()
             case _:
                 pass
-
-    def _write_end(self, job: Job, record: RequestRecord) -> None:
-        """The request is over: write down what is told of it from now on, and no more than may be."""
-        record.over, record.url = job.ended or clock.now(), None
-        record.images = [new_name() for _ in job.images or ()]
-        failure = failure_of(job, record)
-        record.status = 200 if failure is None else failure.status
-        try:
-            self._records.save(record)
-            if record.keep_for is not None or not record.keep_io:
-                if record.keep_for is not None:
-                    job.request = replace(job.request, expires=self._files.expiry(record.keep_for))
-                if not record.keep_io:
-                    blank = job.request.settings.model_copy(update={"prompt": "", "negative_prompt": ""})
-                    job.request = replace(job.request, settings=blank)
-                self._engine.store.save(job)
-        except UnflattenError as problem:
-            log.error("job %s: its request's end could not be written down (%s)", job.id, problem.code)
 
     # What is known of them
 
