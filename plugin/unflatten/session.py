@@ -233,7 +233,7 @@ class Session:
         reading = Reading(self.canvas)
         number = 0
         while not reading.finished:
-            for strip in reading.strips(time.monotonic()):
+            for strip in reading.strips(time.monotonic() + BUDGET):
                 sent = self._upload.pieces[number]
                 number += 1
                 # Qt compares at memory speed, and almost always finds the two equal.
