@@ -65,15 +65,19 @@ class Scratch:
         self._layers[rows.index].setPixelData(pixels, rows.left, rows.top, rows.width, rows.height)
 
     def hand_over(self, visible: bool) -> None:
-        """Put the filled group on top of the artist's document. A redo brings it back with its pixels, too."""
+        """Put the filled group on top of the artist's document. A redo brings it back with its pixels, too.
+
+        Adding a group draws nothing of what is in it: `redraw` comes next.
+        """
         assert self._group is not None
         self._group.setVisible(visible)
         # The copy shares its pixels with the original.
-        document = self._canvas.document
-        _root(document).addChildNode(self._group.duplicate(), None)
-        # Adding a group draws nothing of what is in it.
-        document.refreshProjection()
-        document.setModified(True)
+        _root(self._canvas.document).addChildNode(self._group.duplicate(), None)
+
+    def redraw(self) -> None:
+        """Have Krita draw the artist's document anew and count it as changed."""
+        self._canvas.document.refreshProjection()
+        self._canvas.document.setModified(True)
 
     def close(self) -> None:
         """Close it without saving."""

@@ -144,6 +144,8 @@ class Session:
         assert self._scratch is not None
         self._scratch.hand_over(visible=not changed.largest)
         self._handed_over = True
+        yield
+        self._scratch.redraw()
         yield from self._receive(Done)
         if changed.largest:
             self._finish(

@@ -36,7 +36,7 @@ class Timing:
         self._watch(sys.modules["unflatten.connection"].JobConnection, "_emit", self._emitted)
         self._watch(session.Session, "step", self._stepped)
         self._watch(layers.Scratch, "write", self._written)
-        self._watch(layers.Scratch, "hand_over", lambda start, end, a: setattr(self, "handed_over", end))
+        self._watch(layers.Scratch, "redraw", lambda start, end, a: setattr(self, "handed_over", end))
         self._timer = QTimer()
         self._timer.setTimerType(Qt.PreciseTimer)
         self._timer.timeout.connect(self._tick)
