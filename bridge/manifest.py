@@ -28,13 +28,15 @@ class Entry:
     """One result: which picture it was made from, how, and what it was when it was saved.
 
     source: the picture's path. picture: its sha256. how: the format, the backend and all settings, as text. result: the
-    sha256 of what was saved; empty while the work is under way.
+    sha256 of what was saved; empty while the work is under way. fresh: nothing lay there when the work began, so that
+    what lies there after a crash is the whole result: it is renamed into its place at the end.
     """
 
     source: str
     picture: str
     how: str
     result: str = ""
+    fresh: bool = False
 
 
 class Manifest:
@@ -47,8 +49,14 @@ class Manifest:
     def holds(self, name: str, wanted: Entry) -> bool:
         """Was this result saved, from the same picture in the same way, and is it still there?"""
         known = self._entries.get(name)
-        same = known is not None and (known.picture, known.how) == (wanted.picture, wanted.how) and known.result != ""
-        return same and (self._folder / name).exists()
+        if known is None or (known.picture, known.how) != (wanted.picture, wanted.how):
+            return False
+        return (known.result != "" or known.fresh) and (self._folder / name).exists()
+
+    def unsettled(self, name: str) -> bool:
+        """Was the batch that made this result killed before it could write down that it was saved?"""
+        known = self._entries.get(name)
+        return known is not None and known.result == ""
 
     def owns(self, name: str) -> bool:
         """Is what lies there as a batch made it? Only then may a batch replace it: the user may have painted on it."""

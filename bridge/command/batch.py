@@ -115,11 +115,13 @@ async def _to_be_done(sources: list[Path], batch: Batch, manifest: Manifest, vie
     for source, entry, name in zip(sources, entries, names, strict=True):
         result = Result(source, batch.folder / name)
         if manifest.holds(name, entry):
+            if manifest.unsettled(name):
+                await _settle(result.target, entry, manifest)
             view.show(result)
         elif result.target.exists() and not manifest.owns(name):
             view.show(replace(result, problem=_edited(result.target)))
         else:
-            todo.append((result, entry))
+            todo.append((result, replace(entry, fresh=not os.path.lexists(result.target))))
     return todo
 
 
@@ -136,12 +138,17 @@ async def _take(
         case Progressed():
             view.progress(result.source, happening)
         case Outcome():
-            saved = replace(entry, result=await asyncio.to_thread(digest, result.target))
-            _keep(manifest, batch.folder, {result.target.name: saved})
+            await _settle(result.target, entry, manifest)
             view.show(replace(result, outcome=happening))
         case UnflattenError():
             if happening.kind != "cancelled":
                 view.show(replace(result, problem=happening))
+
+
+async def _settle(target: Path, entry: Entry, manifest: Manifest) -> None:
+    """Write down that a result is saved, and as what: from now on an edit of it is told from it."""
+    saved = replace(entry, result=await asyncio.to_thread(digest, target))
+    _keep(manifest, target.parent, {target.name: saved})
 
 
 def _request(result: Result, entry: Entry, batch: Batch) -> JobRequest:

@@ -1,6 +1,7 @@
 """What batches remember of a folder: what is done is skipped, and no file of the artist's is ever written over."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def test_a_result_that_is_under_way_is_owned_but_not_held(tmp_path: Path) -> Non
     Manifest(tmp_path).write({"a.kra": entry(source)})
     (tmp_path / "a.kra").write_bytes(b"cut off")
     assert Manifest(tmp_path).owns("a.kra") and not Manifest(tmp_path).holds("a.kra", entry(source))
+
+
+def test_what_lies_there_after_a_crash_is_whole_where_nothing_lay_there_before(tmp_path: Path) -> None:
+    source = tmp_path / "a.png"
+    source.write_bytes(b"picture")
+    Manifest(tmp_path).write({"a.ora": replace(entry(source, how="ora"), fresh=True)})
+    assert not Manifest(tmp_path).holds("a.ora", entry(source, how="ora")), "it is not there yet"
+    (tmp_path / "a.ora").write_bytes(b"renamed into its place, then the bridge died")
+    assert Manifest(tmp_path).holds("a.ora", entry(source, how="ora"))
+    assert not Manifest(tmp_path).holds("a.ora", entry(source, how="ora, seed 2"))
 
 
 def test_a_result_is_owned_until_it_is_edited(tmp_path: Path) -> None:
@@ -143,4 +154,5 @@ def test_a_damaged_list_is_as_good_as_none(tmp_path: Path, text: str) -> None:
 def test_the_list_is_one_object_by_the_names_of_the_results(tmp_path: Path) -> None:
     Manifest(tmp_path).write({"ü.kra": Entry("/p/ü.png", "12", "kra", "34")})
     told = json.loads((tmp_path / MANIFEST_FILE).read_text("utf-8"))
-    assert told == {"done": {"ü.kra": {"source": "/p/ü.png", "picture": "12", "how": "kra", "result": "34"}}}
+    saved = {"source": "/p/ü.png", "picture": "12", "how": "kra", "result": "34", "fresh": False}
+    assert told == {"done": {"ü.kra": saved}}
