@@ -119,14 +119,12 @@ def whole_folder(target: Path) -> Generator[Path]:
 
 def remove_unfinished(target: Path) -> None:
     """Remove what processes that have ended left of a `target` that they had begun to save."""
-    import psutil
-
     target = Path(os.path.realpath(target))
     name = re.compile(rf"{re.escape(_start(target))}(\d+)-[0-9a-f]{{8}}{re.escape(target.suffix)}")
     with contextlib.suppress(OSError):
         for entry in os.scandir(target.parent):
             found = name.fullmatch(entry.name)
-            if found and not psutil.pid_exists(int(found[1])):
+            if found and not _lives(int(found[1])):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
@@ -148,6 +146,18 @@ def explained(target: Path) -> Generator[None]:
             "Choose a folder that exists and that you may write to.",
             code="cannot_save",
         ) from problem
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process runs under that number; one that has ended and that nobody has asked about does not."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def _unfinished(target: Path) -> Path:

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -135,3 +136,17 @@ def test_a_folder_that_may_not_be_written_is_told_with_a_hint(tmp_path: Path) ->
     assert caught.value.code == "cannot_save"
     assert caught.value.hint
     assert os.strerror(errno.ENOENT) in caught.value.message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such processes")
+def test_a_process_that_ended_unnoticed_works_on_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.read() == b""  # it has ended, and nobody has waited for it
+    left = tmp_path / f".a-{process.pid}-0123abcd.ora"
+    left.write_bytes(b"half")
+    until = time.monotonic() + 60
+    while left.exists() and time.monotonic() < until:
+        remove_unfinished(tmp_path / "a.ora")
+        time.sleep(0.05)
+    assert not left.exists()
+    process.wait()
