@@ -307,8 +307,9 @@ def main() -> None:
     try:
         try:
             app()
-        finally:
+        except SystemExit:
             sys.stdout.flush()
+            raise
     except Cancelled as problem:
         print(f"{problem.message} {problem.hint}".strip(), file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -326,11 +327,13 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as problem:
-        told, hint = f"{problem.filename} could not be used", "Look at its name and its permissions."
-        if not problem.filename:
+        told, hint = "Something could not be read or written", "Run “unflatten doctor”."
+        if problem.filename:
+            told, hint = f"{problem.filename} could not be used", "Look at its name and its permissions."
+        elif not _takes(sys.stdout):
             told, hint = "The work is done, but standard output takes nothing", "Send it somewhere else."
+            _drop(sys.stdout)
         print(f"{told}: {problem.strerror or problem}.\n{hint}", file=sys.stderr)
-        _drop(sys.stdout)
         sys.exit(1)
 
 
@@ -340,6 +343,14 @@ def _writable(stream: TextIO | None) -> TextIO:
         return open(os.devnull, "w")
     stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     return stream
+
+
+def _takes(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _drop(stream: TextIO) -> None:

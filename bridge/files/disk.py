@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bridge.errors import OutOfSpace, UnflattenError
+from bridge.processes import is_alive
 
 RESERVE = 64 * 2**20
 """Bytes left free on the disk beside what a job may need, for the store and for everything else that runs."""
@@ -124,7 +125,7 @@ def remove_unfinished(target: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in os.scandir(target.parent):
             found = name.fullmatch(entry.name)
-            if found and not _lives(int(found[1])):
+            if found and not is_alive(int(found[1])):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
@@ -146,18 +147,6 @@ def explained(target: Path) -> Generator[None]:
             "Choose a folder that exists and that you may write to.",
             code="cannot_save",
         ) from problem
-
-
-def _lives(pid: int) -> bool:
-    """Whether a process runs under that number; one that has ended and that nobody has asked about does not."""
-    import psutil
-
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 def _unfinished(target: Path) -> Path:

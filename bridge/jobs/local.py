@@ -16,6 +16,7 @@ from bridge.jobs.job import State
 from bridge.jobs.store import Store
 from bridge.jobs.supervisor import Workers
 from bridge.own_files import claim
+from bridge.processes import began, is_alive
 
 STORE_FILE = "journal.sqlite"
 """The store of jobs, in the data folder."""
@@ -76,21 +77,10 @@ def _is_command(owner: str) -> bool:
 
 
 def _name(pid: int) -> str:
-    """A process's name that no later one has: ids are used again. Raises OSError where there is no such process."""
-    if sys.platform == "linux":  # in ticks since the computer's start, which stay what they are when the clock is set
-        began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    else:
-        import psutil
-
-        try:
-            began = f"{psutil.Process(pid).create_time():.2f}"
-        except psutil.Error:
-            raise ProcessLookupError from None
-    return f"{OWNER} {pid} {began}"
+    """A process's name that no later one has: numbers are used again."""
+    return f"{OWNER} {pid} {began(pid)}"
 
 
 def _lives(owner: str) -> bool:
-    try:
-        return _name(int(owner.split()[1])) == owner
-    except (OSError, ValueError, IndexError):
-        return False
+    number = owner.split(" ")[1] if " " in owner else ""
+    return number.isdecimal() and is_alive(int(number)) and _name(int(number)) == owner

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from bridge.errors import UnflattenError, WorkerDied
 from bridge.jobs.environment import environment
 from bridge.own_files import open_log
+from bridge.processes import is_stopped
 
 Message = dict[str, Any]
 
@@ -159,21 +159,6 @@ def _open_last_words(path: Path | None) -> int:
                 path.unlink()
             return open_log(str(path))
     return os.open(os.devnull, os.O_WRONLY)
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal. False where the system does not tell, or where it is gone."""
-    if sys.platform == "linux":
-        try:
-            return Path(f"/proc/{pid}/stat").read_text("latin-1").rpartition(")")[2].split()[0] == "T"
-        except (OSError, IndexError):
-            return False
-    import psutil
-
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
-    except psutil.Error:
-        return False
 
 
 def _death(code: int) -> WorkerDied:

@@ -139,9 +139,10 @@ class Session:
         else:
             yield from self._read_with_view()
         yield from self._receive(Whole)
+        if self._scratch is None or not self._layers:
+            raise UnflattenError("The bridge sent no layers.", "Try again.")
         changed = Difference(self.canvas.space)
         yield from self._compare(changed)
-        assert self._scratch is not None
         self._scratch.hand_over(visible=not changed.largest)
         self._handed_over = True
         yield
@@ -224,7 +225,7 @@ class Session:
                     self.report = event.report
                 elif isinstance(event, Failed):
                     raise UnflattenError(event.message, event.hint, event.code, event.kind)
-                if isinstance(event, last):
+                if isinstance(event, (last, Done)):
                     return
             yield
 
@@ -256,7 +257,11 @@ class Session:
 
     def _end_early(self, outcome: Outcome) -> None:
         """End it with `outcome`, unless the layers are in the document already: then only the last look is left out."""
-        self._end(Outcome(Ending.DONE, self._in_the_document(), self._notes()) if self._handed_over else outcome)
+        if self._handed_over and self._scratch is not None:
+            if self.canvas.is_open():
+                self._scratch.redraw()
+            outcome = Outcome(Ending.DONE, self._in_the_document(), self._notes())
+        self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
         if self.outcome is not None:

@@ -17,6 +17,7 @@ from bridge.connection_file import Connection, read_connection, write_connection
 from bridge.jobs import process
 from bridge.jobs.environment import without_secrets
 from bridge.own_files import ForeignFolder, claim, open_log
+from bridge.processes import is_stopped
 from tests.unit.trial import bridge as trial_bridge
 from tests.unit.trial.client import noise
 from tests.unit.trial.running import Bridge, Starter, wait_for
@@ -161,7 +162,7 @@ def test_a_worker_that_computes_for_long_is_let_be(bridge: Bridge) -> None:
         job = client.start(noise(64, 64), prompt=f"deaf {3 * process.LOOK_EVERY:.0f}")
         assert client.finish(job).kinds()[-1] == "done"
     [worker] = bridge.children()
-    assert not process.is_stopped(worker.pid) and psutil.pid_exists(worker.pid)
+    assert not is_stopped(worker.pid) and psutil.pid_exists(worker.pid)
 
 
 # The clock
