@@ -330,9 +330,9 @@ def main() -> None:
         told, hint = "Something could not be read or written", "Run “unflatten doctor”."
         if problem.filename:
             told, hint = f"{problem.filename} could not be used", "Look at its name and its permissions."
-        elif not _takes(sys.stdout):
+        elif _raised_here(problem):
             told, hint = "The work is done, but standard output takes nothing", "Send it somewhere else."
-            _drop(sys.stdout)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python shall not try again at its end
         print(f"{told}: {problem.strerror or problem}.\n{hint}", file=sys.stderr)
         sys.exit(1)
 
@@ -345,17 +345,12 @@ def _writable(stream: TextIO | None) -> TextIO:
     return stream
 
 
-def _takes(stream: TextIO) -> bool:
-    try:
-        stream.flush()
-    except OSError:
-        return False
-    return True
-
-
-def _drop(stream: TextIO) -> None:
-    """Have Python say nothing more of what `stream` could not take."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def _raised_here(error: BaseException) -> bool:
+    """Whether `error` came of a line of this file itself, which only prints, and of nothing that it called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename == __file__
 
 
 def _worded(value: object) -> str:
