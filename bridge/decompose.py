@@ -80,7 +80,9 @@ def decompose(picture: Picture, settings: Settings, model: Model, job: JobContex
     yield from finish(picture, settings, drafted.layers, job, seconds=drafted.seconds)
 
 
-def draft(picture: Picture, settings: Settings, model: Model, job: JobContext) -> Generator[Progress | Preview, None, Drafted]:
+def draft(
+    picture: Picture, settings: Settings, model: Model, job: JobContext
+) -> Generator[Progress | Preview, None, Drafted]:
     """The first half: let `model` split the picture. Yields progress and previews, returns the draft.
 
     Raises BadPicture, Cancelled, and what the model raises.

@@ -99,11 +99,15 @@ def computer_wide(default: Any, **constraints: Any) -> Any:
 
 @dataclass(frozen=True)
 class Progress:
-    """A step of a stage is done: `step` of `steps`. `stage` is a short phrase for the user ("Reading text")."""
+    """A step of a stage is done: `step` of `steps`. `stage` is a short phrase for the user ("Reading text").
+
+    seconds_left: until the job's end, where the backend itself can tell.
+    """
 
     stage: str
     step: int
     steps: int
+    seconds_left: float | None = None
 
 
 Pace = Literal["started", "queued", "refused"]

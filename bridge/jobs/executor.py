@@ -194,7 +194,7 @@ class Executor:
                 job.width, job.height = event["width"], event["height"]
                 live.clock = live.clock or self._clock(live, chosen)
             case "progress":
-                live.progressed(Progress(event["stage"], event["step"], event["steps"]))
+                live.progressed(Progress(event["stage"], event["step"], event["steps"], event.get("seconds_left")))
             case "preview":
                 live.tell(Previewed(event["layers"], event["width"], event["height"], Path(event["path"])))
             case "stack":

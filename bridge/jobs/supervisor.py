@@ -26,6 +26,7 @@ WORKER_COMMAND = (
     "import sys; sys.path.append(sys.argv[1]); from bridge.jobs.worker import main; main(int(sys.argv[2]))",
     str(Path(__file__).parents[2]),
 )
+PROCESSOR = Placement(CPU)
 ANSWER_PATIENCE = 60.0
 """Seconds that a question may take."""
 TRIES = 2
@@ -67,11 +68,9 @@ class Workers:
         Never raises: an error shows when the job runs.
         """
         with contextlib.suppress(UnflattenError, OSError):
-            await self._free(Placement(CPU)).prepare(backend)
+            await self._free(PROCESSOR).prepare(backend)
 
-    async def run(
-        self, job: str, order: Message, placement: Placement = Placement(CPU)
-    ) -> AsyncGenerator[Message, None]:
+    async def run(self, job: str, order: Message, placement: Placement = PROCESSOR) -> AsyncGenerator[Message, None]:
         """Run a job in one of its lane's workers, and yield its events up to `done`.
 
         Raises what the worker reports, and WorkerDied. Where whoever listens is cancelled, the worker gets the
@@ -94,7 +93,7 @@ class Workers:
 
     async def ask(self, question: str, *, patience: float = ANSWER_PATIENCE, **fields: object) -> Message:
         """A worker's answer to a question, beside its job. patience: seconds. Raises what it reports."""
-        worker = self._workers[CPU][0] if self._workers[CPU] else self._free(Placement(CPU))
+        worker = self._workers[CPU][0] if self._workers[CPU] else self._free(PROCESSOR)
         for _ in range(TRIES - 1):
             with contextlib.suppress(WorkerDied):
                 return await worker.ask(question, fields, patience)

@@ -97,7 +97,8 @@ class Work:
 
     def _show(self, step: Progress | Preview) -> None:
         if isinstance(step, Progress):
-            self._tell("progress", stage=step.stage, step=step.step, steps=step.steps)
+            left = {} if step.seconds_left is None else {"seconds_left": step.seconds_left}
+            self._tell("progress", stage=step.stage, step=step.step, steps=step.steps, **left)
         else:
             self._tell("preview", **previews.write(self._folder, step))
 
@@ -134,7 +135,6 @@ class _Resident:
             self._loaded = self._open.enter_context(backend.open(backend.Options.model_validate(options)))
             self._key = key
         return self._loaded
-
 
     def watches_memory(self) -> bool:
         """Whether the model can tell that its memory is wanted."""

@@ -4,7 +4,7 @@ In:  prepare {backend} · cancel {job}
      split | draft | finish {job, folder, source, output, settings, backend, options, seed, drafted?}
          split: the whole way with a model of this process; draft: its first half, finish: the second, from the folder
      pack {id, folder, source, settings, backend} · decode {id, folder}, each as {do: …}. The end ends the process.
-Out: taken {job} · opened {job, width, height} · progress {job, stage, step, steps} · stack {job, layers}
+Out: taken {job} · opened {job, width, height} · progress {job, stage, step, steps, seconds_left?} · stack {job, layers}
      preview {job, layers, width, height, path} · layer {job, index}, once its file is whole
      image {job, index, nbytes, unsafe} · done {job, report?}
      error {job?|id?, code, kind, message, hint, retryable, where} · answer {id, …}, each as {event: …}
