@@ -85,24 +85,30 @@ class GpuEnvironment(Environment):
         common, torch = self._locks(dev)
         if self._wholly_locked:
             self.install("--requirement", common, "--requirement", torch)
-        elif self.accelerator.name == "cpu":
-            index = f"{TORCH_INDEX}/cpu"
-            near = ["--extra-index-url", index] if _answers(f"{index}/torch/") else []
-            self.install("--requirement", common)
-            self.install("--requirement", torch, *near)
-            if sys.platform == "linux" and not self._is_small_torch():
-                line("PyTorch's wheel without CUDA could not be had, so the usual one and its 2.8 GB are fetched.")
-                self.install("--requirement", self.root / "requirements-gpu-cuda.lock")
         else:
             self.install("--requirement", common)
-            self._install_from_pytorch(TORCH.findall(torch.read_text("utf-8"))[0])
+            self._install_torch(torch)
         if dev:
             self._install_for_tests()
+
+    def _install_torch(self, lock: Path) -> None:
+        """Torch where its wheel is not simply the usual one."""
+        for_cpu = self.accelerator.name == "cpu"
+        at_hand = [*self._installer("install"), "--no-deps", "--require-hashes", "--no-index", "--requirement", lock]
+        if for_cpu and answer(at_hand, self.patience) is not None:
+            return
+        if not for_cpu or (sys.platform != "darwin" and _answers(f"{TORCH_INDEX}/cpu/torch/")):
+            self._install_from_pytorch(TORCH.findall(lock.read_text("utf-8"))[0])
+            return
+        self.install("--requirement", lock)
+        if sys.platform == "linux":
+            line("PyTorch's wheel without CUDA could not be had, so the usual one and its 2.8 GB are fetched.")
+            self.install("--requirement", self.root / "requirements-gpu-cuda.lock")
 
     def _install_from_pytorch(self, version: str) -> None:
         """Torch for an accelerator whose wheels only PyTorch's own index has, and what it needs beside it."""
         build = _newest_build(version, "cu" if self.accelerator.name == "cuda" else self.accelerator.name)
-        line(f"torch {version}+{build} comes from PyTorch's own index, by its version: no lock can hold its hash.")
+        line(f"torch {version}+{build} comes from PyTorch's own index, by its version: the lock has no hash for it.")
         source = ["--index-url", f"{TORCH_INDEX}/{build}", "--only-binary", ":all:"]
         run([*self._installer("install"), *source, f"torch=={version}+{build}"], "Installing torch", RETRY)
 
@@ -110,10 +116,6 @@ class GpuEnvironment(Environment):
         lock = self.folder / "tests.lock"
         lock.write_text(_part_of(self.root / "requirements-dev.lock", TEST_PACKAGES), "utf-8")
         self.install("--requirement", lock)
-
-    def _is_small_torch(self) -> bool:
-        told = answer([self.python, "-c", "from importlib.metadata import version; print(version('torch'))"])
-        return (told or "").endswith("+cpu")
 
     def _loading(self) -> list[object]:
         return [self.python, "-c", f"import {PARTS}"]
