@@ -24,7 +24,7 @@ FOR_CUDA = (
 )
 FOR_CPU = """\
 # Beside requirements-gpu.lock: torch alone. For Macs, whose usual wheel has Apple's MPS, and for computers without an
-# accelerator: the last hash is that of PyTorch's own smaller wheel without CUDA, for Linux and Python 3.11, which is used
+# accelerator: the last hash is that of PyTorch's own wheel without CUDA, for Linux and Python 3.11, which is used
 # where a computer has it at hand (PIP_FIND_LINKS).
 # Not locked by hash, because only PyTorch's own index has them: torch for ROCm, for XPU, for CUDA on Windows and, where
 # it is not at hand, the one without CUDA. The installer takes this very version from that index, over https, and each
