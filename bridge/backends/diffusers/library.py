@@ -1,7 +1,7 @@
 """The models that are here: a folder of small records, and of the parts that models share.
 
     models/NAME/model.json          which parts a model is made of; written last
-    models/parts/PART/part.json     what a part's files are, by size and sha256; the folder is renamed in place when whole
+    models/parts/PART/part.json     a part's files, by size and sha256; the folder is renamed in place when whole
 
 A user's own files stay where they lie: a record then names their path instead of a part. Needs no torch.
 """
