@@ -23,7 +23,7 @@ log = logging.getLogger("unflatten")
 @dataclass(frozen=True)
 class Acceleration:
     """cache: the share of change below which the blocks' part is used again; 0: never. compiled: whether blocks are.
-    steps: the share of the steps asked for that are taken, at least `FEWEST`; guided: of those, the share with guidance.
+    steps: the share of the steps asked for that are taken, at least `FEWEST`. guided: of those, how many are guided.
     """
 
     cache: float = 0.0

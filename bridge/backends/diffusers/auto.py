@@ -70,13 +70,22 @@ def crowded(frames: Sequence[Frame]) -> list[int]:
 
 
 def gained(whole: Frame, parts: Sequence[Frame]) -> list[Frame]:
-    """The parts of a layer that was split again, in its place: cut to where it is, or the layer itself where nothing is
-    won: fewer than two parts that count, or one of them again all there was."""
+    """The parts of a layer that was split again, in its place, cut to where it is.
+
+    The layer itself where nothing is won: fewer than two parts beside those that have its shape again (the model paints
+    a ground for it), or parts that leave much of it out.
+    """
+    solid = whole[..., 3] > SOLID
     inside = [_within(part, whole) for part in parts]
-    kept = [inside[number] for number in worth_keeping(inside)]
-    if len(kept) < 2 or any(is_copy(part, whole) for part in kept):
+    kept = [inside[number] for number in worth_keeping(inside) if not _has_shape(inside[number], solid)]
+    shown = np.any([part[..., 3] > SOLID for part in kept], axis=0) if kept else ~solid
+    if len(kept) < 2 or (shown & solid).sum() < COPY * solid.sum():
         return [whole]
     return kept
+
+
+def _has_shape(frame: Frame, solid: NDArray[np.bool_]) -> bool:
+    return bool(((frame[..., 3] > SOLID) & solid).sum() >= COPY * solid.sum())
 
 
 def _within(part: Frame, whole: Frame) -> Frame:

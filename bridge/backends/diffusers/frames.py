@@ -66,8 +66,11 @@ def prepare(parts: Parts, image: Image.Image, layers: int, seed: int) -> Prepare
 
 
 @torch.no_grad()
-def decode(parts: Parts, prepared: Prepared, latents: torch.Tensor, first: int = 0) -> Generator[Frame]:
-    """The frames (h, w, 4) uint8 RGBA one by one, from number `first` on; 0 is the composite, then back to front."""
+def drawn(
+    parts: Parts, prepared: Prepared, latents: torch.Tensor, first: int = 0
+) -> Generator[NDArray[np.floating[Any]]]:
+    """The frames (h, w, 4), straight RGBA of 0–1, one by one, from number `first` on; 0 is the composite, then back to
+    front."""
     pipe: Any = parts.pipe
     unpacked = pipe._unpack_latents(
         latents, prepared.height, prepared.width, prepared.layers, pipe.vae_scale_factor
@@ -76,7 +79,13 @@ def decode(parts: Parts, prepared: Prepared, latents: torch.Tensor, first: int =
     scaled = unpacked * std + mean
     for number in range(first, prepared.layers + 1):
         decoded = pipe.vae.decode(scaled[:, :, number : number + 1], return_dict=False)[0].squeeze(2)
-        yield to_bytes(pipe.image_processor.postprocess(decoded, output_type="np")[0])
+        yield pipe.image_processor.postprocess(decoded, output_type="np")[0]
+
+
+def decode(parts: Parts, prepared: Prepared, latents: torch.Tensor, first: int = 0) -> Generator[Frame]:
+    """The same as bytes."""
+    for frame in drawn(parts, prepared, latents, first):
+        yield to_bytes(frame)
 
 
 def to_bytes(frame: NDArray[np.floating[Any]]) -> Frame:

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bridge.backends.base import DraftLayer, JobContext, Preview, Progress
 from bridge.backends.diffusers import auto, captions
@@ -15,7 +14,7 @@ from bridge.backends.diffusers.denoise import Guidance, Words, denoise
 from bridge.backends.diffusers.frames import Frame, decode, fit_to_model, prepare, small
 from bridge.backends.diffusers.loading import Parts
 from bridge.backends.diffusers.reader import Reader
-from bridge.backends.diffusers.residence import Residence
+from bridge.backends.diffusers.residence import Residence, is_out_of_memory
 from bridge.picture import Layer
 from bridge.settings import Settings
 
@@ -57,7 +56,9 @@ class LayeredModel:
                 frames = yield from self._split(parts, image, layers, settings, job)
                 yield from self._named(parts, frames, job)
                 return
-            except torch.OutOfMemoryError:
+            except (RuntimeError, MemoryError) as problem:
+                if not is_out_of_memory(problem):
+                    raise
                 if leaner:
                     raise self._residence.out_of_memory() from None
                 leaner = True

@@ -15,7 +15,8 @@ from bridge.backends.diffusers.library import ModelFiles
 from bridge.backends.diffusers.loading import Parts
 from bridge.backends.diffusers.machine import ram_free
 from bridge.backends.diffusers.options import Options
-from bridge.backends.diffusers.plan import Machine, Need, Plan, Refusal, choose, leaner
+from bridge.backends.diffusers.plan import Machine, Need, Plan, Refusal, choose
+from bridge.backends.diffusers.plan import leaner as next_leaner
 from bridge.errors import BackendUnavailable, WorkerDied
 
 LOADING = "Loading the model"
@@ -59,8 +60,8 @@ class Residence:
         job.checkpoint()
         try:
             self._parts = loading.load(self.files, plan, self._accelerator)
-        except (OSError, KeyError, ValueError, RuntimeError) as problem:
-            if isinstance(problem, torch.OutOfMemoryError):
+        except Exception as problem:  # each library has errors of its own for a file that it cannot read
+            if is_out_of_memory(problem):
                 raise
             raise BackendUnavailable(
                 f"The model “{self.files.name}” could not be loaded: {type(problem).__name__}.",
@@ -75,7 +76,7 @@ class Residence:
         before = self._parts.plan if self._parts is not None else None
         if leaner:
             self.close()
-            less = before and lean(before, self.machine(), need)
+            less = before and next_leaner(before, self.machine(), need)
             if less is None:
                 raise self.out_of_memory()
             return less
@@ -131,4 +132,8 @@ class Residence:
         loading.empty_cache(loading.torch_device(self._accelerator))
 
 
-lean = leaner
+def is_out_of_memory(problem: Exception) -> bool:
+    """Whether memory ran out, the card's or the computer's: torch has no type of its own for the latter."""
+    return isinstance(problem, torch.OutOfMemoryError | MemoryError) or any(
+        words in str(problem) for words in ("can't allocate memory", "not enough memory", "out of memory")
+    )
