@@ -32,21 +32,23 @@ class Request:
 class Hub:
     """repositories: name → its folder. What else there is can be changed while it runs.
 
-    cut: (file, byte): the connection breaks there, once, and then all is refused until `mend`. spoiled: files of which
-    a byte differs from what is said of them. refused: the status of every answer. elsewhere: another server's address,
-    that downloads are led to.
+    cuts: a file's bytes at which the connection breaks, once each; falls: after that all is refused until `mend`.
+    spoiled: files of which a byte differs from what is said of them. refused: the status of every answer. elsewhere:
+    another server's address, that downloads are led to.
     """
 
     repositories: dict[str, Path]
     address: str = ""
-    cut: tuple[str, int] | None = None
+    cuts: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    falls: bool = False
     spoiled: set[str] = field(default_factory=set[str])
     refused: int = 0
     elsewhere: str = ""
     asked: list[Request] = field(default_factory=list[Request])
 
     def mend(self) -> None:
-        self.cut, self.refused = None, 0
+        self.falls, self.refused = False, 0
+        self.cuts.clear()
         self.asked.clear()
 
     def fetched(self) -> list[str]:
@@ -117,9 +119,11 @@ class Answering(BaseHTTPRequestHandler):
         self._send(206 if first else 200, headers)
         if not body:
             return
-        if self.hub.cut and self.hub.cut[0] == name and self.hub.cut[1] >= first:
-            self.hub.refused = 503
-            rest = rest[: self.hub.cut[1] - first]
+        ahead = [cut for cut in self.hub.cuts.get(name, ()) if cut >= first]
+        if ahead:
+            rest = rest[: min(ahead) - first]
+            self.hub.cuts[name].remove(min(ahead))
+            self.hub.refused = 503 if self.hub.falls else 0
             self.close_connection = True
         self.wfile.write(rest)
 

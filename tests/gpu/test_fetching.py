@@ -16,7 +16,7 @@ import pytest
 from diffusers import QwenImageTransformer2DModel
 from safetensors.torch import load_file
 
-from bridge.backends.diffusers import download, environment, library
+from bridge.backends.diffusers import adding, download, environment, library
 from bridge.backends.diffusers.catalogue import GGUF_REPOSITORY, QWEN, SOURCES
 from bridge.backends.diffusers.shelf import Shelf
 from bridge.backends.shelf import Fetching
@@ -53,6 +53,7 @@ def write_gguf(tensors: dict, path: Path) -> None:
 @pytest.fixture
 def hub(repositories: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(environment, "python", lambda: Path(sys.executable))
+    monkeypatch.setattr(download, "WAITS", ())
     monkeypatch.setenv("UNFLATTEN_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_HUB_CACHE", "HF_ENDPOINT"):
@@ -104,20 +105,29 @@ def test_models_share_what_they_have_in_common(hub: Hub) -> None:
     assert not [path for path in library.folder().rglob("*") if path.is_file() and path.name != ".lock"]
 
 
-def test_a_download_that_is_cut_off_goes_on_there(hub: Hub, repositories: dict[str, Path]) -> None:
-    size = (repositories[QWEN] / WEIGHTS).stat().st_size
-    chance = random.Random(11)
-    for cut in [0, 1, size - 1, *(chance.randrange(size) for _ in range(17))]:
-        shutil.rmtree(library.folder(), ignore_errors=True)
-        hub.cut = (WEIGHTS, cut)
-        with pytest.raises(UnflattenError, match="broke off"):
-            add(BASE)
-        assert nothing_is_taken_for_whole()
-        hub.mend()
+def test_a_download_that_is_cut_off_at_20_places_goes_on_there(hub: Hub, repositories: dict[str, Path]) -> None:
+    whole = (repositories[QWEN] / WEIGHTS).read_bytes()
+    cuts = sorted(random.Random(11).sample(range(1, len(whole)), 20))
+    hub.cuts[WEIGHTS] = list(cuts)
+    add(BASE)
+    assert [each.first for each in hub.asked if each.file == WEIGHTS and each.method == "GET"] == [0, *cuts]
+    assert (library.find(BASE).base.parent / "transformer" / WEIGHTS).read_bytes() == whole
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100_000, -1], ids=["nothing came", "one byte came", "half came", "all but one"])
+def test_a_run_that_ends_with_the_hub_is_taken_up_by_the_next(
+    hub: Hub, repositories: dict[str, Path], cut: int
+) -> None:
+    whole = (repositories[QWEN] / WEIGHTS).read_bytes()
+    cut %= len(whole)
+    hub.cuts[WEIGHTS], hub.falls = [cut], True
+    with pytest.raises(UnflattenError, match="broke off"):
         add(BASE)
-        [again] = [each for each in hub.asked if each.file == WEIGHTS and each.method == "GET"]
-        assert again.first == cut
-        assert (library.find(BASE).transformer.parent / WEIGHTS).stat().st_size == size
+    assert nothing_is_taken_for_whole()
+    hub.mend()
+    add(BASE)
+    assert [each.first for each in hub.asked if each.file == WEIGHTS and each.method == "GET"] == [cut]
+    assert (library.find(BASE).base.parent / "transformer" / WEIGHTS).read_bytes() == whole
 
 
 def test_a_download_whose_process_is_killed_goes_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +169,7 @@ def test_a_file_that_is_not_the_hubs_own_is_not_kept(hub: Hub) -> None:
 
 
 def test_damage_to_what_an_earlier_run_left_is_noticed(hub: Hub) -> None:
-    hub.cut = (WEIGHTS, 1000)
+    hub.cuts[WEIGHTS], hub.falls = [1000], True
     with pytest.raises(UnflattenError):
         add(BASE)
     hub.mend()
@@ -206,6 +216,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(hub: Hub, m
 
 def test_a_folder_that_may_not_be_written_to(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(adding, "_free", lambda folder: 2**40)
     for place in ("/sys/models", str(tmp_path / "file" / "models")):
         monkeypatch.setenv("UNFLATTEN_MODELS", place)
         with pytest.raises(UnflattenError) as told:
