@@ -17,6 +17,8 @@ from bridge.errors import BackendUnavailable, UnflattenError
 MODULE = "bridge.backends.diffusers.fetch"
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 """What would lead another Python astray."""
+WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds before each further try of a download that does not come any further."""
 PATIENCE = 10.0
 """Seconds that the other process may take to end when it is told to."""
 
@@ -70,7 +72,8 @@ def fetch(folder: Path, parts: list[RemotePart], tell: Callable[[Fetching], None
     """Download `parts` into `folder`, each into a folder `NAME.part`; each is yielded when it is whole and checked."""
     total = sum(part.size for part in parts)
     by_name = {part.name: part for part in parts}
-    for line in _run("fetch", {"folder": str(folder), "parts": [asdict(part) for part in parts]}):
+    asked = {"folder": str(folder), "parts": [asdict(part) for part in parts], "waits": WAITS}
+    for line in _run("fetch", asked):
         if "fetched" in line:
             yield by_name.pop(line["fetched"])
         elif "file" in line:

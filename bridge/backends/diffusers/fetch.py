@@ -11,18 +11,19 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 
-os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # standard output and error are spoken by this module alone
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # standard output is spoken by this module alone
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from bridge.errors import OutOfSpace, UnflattenError
 from bridge.files.disk import FULL
@@ -30,6 +31,8 @@ from bridge.files.disk import FULL
 PIECE = 2**20
 TELL_EVERY = 8 * 2**20
 """Bytes between two lines of progress."""
+TIMEOUT = 60.0
+"""Seconds without a byte after which a connection counts as broken."""
 AGAIN = "Run the same command again: it goes on where it stopped."
 
 
@@ -47,7 +50,7 @@ def main(words: list[str]) -> int:
         if words == ["list"]:
             say(listed=[{**part, **_listed(part["repository"], part["patterns"])} for part in asked["parts"]])
         else:
-            Fetch(Path(asked["folder"]), asked["parts"]).run()
+            Fetch(Path(asked["folder"]), asked["parts"], asked["waits"]).run()
     except UnflattenError as error:
         say(error=error.as_dict())
         return 1
@@ -114,9 +117,11 @@ def _is_inside(name: str) -> bool:
 class Fetch:
     """One run: parts, each into its folder `NAME.part`."""
 
-    def __init__(self, folder: Path, parts: list[dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, parts: list[dict[str, Any]], waits: list[float]) -> None:
+        """waits: seconds before each further try, of those that bring nothing."""
         self._folder = folder
         self._parts = parts
+        self._waits = waits
         self._done = 0
         self._told = 0
 
@@ -156,32 +161,42 @@ class Fetch:
         raise FetchError(f"{name} did not arrive as the hub has it: its hash differs. It was not kept.", AGAIN)
 
     def _download(self, part: Mapping[str, Any], name: str, file: Mapping[str, Any], incomplete: Path) -> None:
-        """All of the file, from where it stopped; again as long as each try brings it further."""
+        """All of the file, from where it stopped; again while tries bring more, and a few times when they don't."""
         address = hf_hub_url(part["repository"], name, revision=part["revision"])
-        size = int(file["size"])
+        size, waits = int(file["size"]), list(self._waits)
         while True:
-            with open(incomplete, "ab") as stream:
-                start = stream.tell()
-                if start > size:
-                    stream.truncate(0)
-                    start = 0
-                if start == size:
-                    return
-                counted = Counted(stream, self._progress(name, self._done + start))
-                try:
-                    found = get_hf_file_metadata(address)
-                    headers = build_hf_headers()
-                    if urlsplit(found.location).netloc != urlsplit(address).netloc:
-                        headers.pop("authorization", None)  # the token is the hub's alone
-                    http_get(found.location, counted, resume_size=start, headers=headers, expected_size=size)
-                except (OfflineModeIsEnabled, GatedRepoError, RepositoryNotFoundError):
+            start = incomplete.stat().st_size if incomplete.exists() else 0
+            if start > size:
+                incomplete.unlink()
+                start = 0
+            if start == size and size:
+                return
+            try:
+                return self._stream(address, incomplete, start, self._progress(name, self._done))
+            except Exception as error:
+                now = incomplete.stat().st_size if incomplete.exists() else 0
+                if not _may_pass(error) or (now <= start and not waits):
                     raise
-                except OSError as error:
-                    if error.errno in FULL or isinstance(error, PermissionError) or stream.tell() <= start:
-                        raise
-                except Exception:
-                    if stream.tell() <= start:
-                        raise
+                if now <= start:
+                    time.sleep(waits.pop(0))
+
+    def _stream(self, address: str, incomplete: Path, start: int, tell: Callable[[int], None]) -> None:
+        found = get_hf_file_metadata(address)  # anew for each try: where a large file lies is told for an hour only
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+        if urlsplit(found.location).netloc != urlsplit(address).netloc:
+            headers.pop("authorization", None)  # the token is the hub's alone
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with get_session().stream("GET", found.location, headers=headers, timeout=TIMEOUT) as answered:
+            hf_raise_for_status(answered)
+            if start and answered.status_code != 206:  # it sends all of it, wherever it was asked to begin
+                incomplete.unlink()
+                start = 0
+            with open(incomplete, "ab") as stream:
+                for piece in answered.iter_bytes():  # as they come: what a larger piece lacks at a cut would be lost
+                    stream.write(piece)
+                    start += len(piece)
+                    tell(start)
                 stream.flush()
                 os.fsync(stream.fileno())
 
@@ -213,22 +228,11 @@ class Fetch:
         return tell
 
 
-class Counted:
-    """A file that tells how much has been written to it."""
-
-    def __init__(self, stream: BinaryIO, tell: Callable[[int], None]) -> None:
-        self._stream = stream
-        self._tell = tell
-        self._written = 0
-
-    def write(self, data: bytes) -> int:
-        count = self._stream.write(data)
-        self._written += count
-        self._tell(self._written)
-        return count
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+def _may_pass(error: Exception) -> bool:
+    """Is it something that a further try may do better? A full disk, a wrong folder and a refusal are not."""
+    if isinstance(error, OfflineModeIsEnabled | GatedRepoError | RepositoryNotFoundError):
+        return False
+    return not isinstance(error, OSError) or isinstance(error, ConnectionError | TimeoutError | HfHubHTTPError)
 
 
 def _take_from_cache(part: Mapping[str, Any], name: str, size: int, incomplete: Path) -> None:

@@ -1,3 +1,0 @@
-from typing import Any
-
-def http_get(url: str, temp_file: Any, *, resume_size: int, headers: dict[str, Any], expected_size: int) -> None: ...
