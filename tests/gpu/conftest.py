@@ -29,14 +29,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def painter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny model that paints blobs."""
-    from tests.gpu import painter
-
-    return painter.save(tmp_path_factory.mktemp("painter") / "model")
-
-
-@pytest.fixture(scope="session")
 def parts(model: Path) -> "Parts":
     """That model, loaded whole."""
     from tests.gpu import running

@@ -112,9 +112,9 @@ def text_encoder_config(tokenizer: Any) -> Any:
     )
 
 
-def make_vae() -> Any:
+def make_vae(base_dim: int = 8) -> Any:
     return AutoencoderKLQwenImage(
-        base_dim=8,
+        base_dim=base_dim,
         z_dim=16,
         dim_mult=[1, 1, 1, 1],
         num_res_blocks=1,
