@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bridge.backends import registry
 from bridge.backends.base import (
     AdaptiveLimit,
     Capabilities,
@@ -41,12 +40,6 @@ if TYPE_CHECKING:
 
 SECONDS_ESTIMATED = 2.0
 ALL_SETTINGS = frozenset(Settings.model_fields)
-
-
-def register() -> None:
-    """Make the trial backends known beside the real ones."""
-    for kind in (Trial, Graphics, Elsewhere):
-        registry.register(kind.name, f"{__name__}:{kind.__name__}")
 
 
 class TrialOptions(BaseModel):

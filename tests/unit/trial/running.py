@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from bridge.client import status
 from bridge.connection_file import Connection, read_connection
 from tests.unit.trial import bridge as trial_bridge
 from tests.unit.trial.client import Client
@@ -89,7 +90,8 @@ class Starter:
         def ready() -> bool:
             assert process.poll() is None, process.stdout and process.stdout.read()
             card = read_connection(data)
-            return card is not None and card.pid == process.pid
+            # it answers this when all is loaded, later than it greets
+            return card is not None and card.pid == process.pid and status(data) is not None
 
         wait_for(ready, 20)
         return bridge
