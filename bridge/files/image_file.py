@@ -132,7 +132,7 @@ def _open_deep_png(file: BinaryIO, image: ImageFile.ImageFile, channels: int, na
     check_stream(data, _unpacked(image, 8), name)
     # not where the decoder would add alpha
     straight = channels and "transparency" not in image.info
-    out = room(image.height, image.width, channels, np.uint16) if straight else None
+    out = room((image.height, image.width, channels), np.uint16) if straight else None
     try:
         samples = np.asarray(imagecodecs.png_decode(data, out=out))
     except (RuntimeError, ValueError) as problem:
@@ -148,7 +148,7 @@ def _open_webp(bounded: Bounded, image: ImageFile.ImageFile, notes: tuple[str, .
     import imagecodecs
 
     bounded.seek(0)
-    samples = room(image.height, image.width, 4)
+    samples = room((image.height, image.width, 4))
     imagecodecs.webp_decode(bounded.read(), hasalpha=True, out=samples)
     return Raster(turned(samples, _orientation(image)), "RGB", _profile(image), dpi_of(image.info.get("dpi")), notes)
 
@@ -208,7 +208,7 @@ def _in_place(image: Image.Image) -> Samples:
         image.load()  # it turns it, and is decoded in another size
     if getattr(image, "_im", True) is not None:  # it has been loaded
         return _array(image, "RGBA" if image.mode in ("RGB", "RGBX") else image.mode)
-    samples = room(image.height, image.width, 1 if image.mode == "L" else 4)
+    samples = room((image.height, image.width, 1 if image.mode == "L" else 4))
     core: Any = Image.core  # the same by which Image.frombuffer shares memory
     image.im = mapped = core.map_buffer(samples, image.size, "raw", 0, (image.mode, 0, 1))
     mode, size = image.mode, image.size

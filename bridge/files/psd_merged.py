@@ -152,7 +152,7 @@ def _numbers(data: bytes, parts: Parts, row: int) -> Any:
 
 def _stacked(planes: Generator[Any], parts: Parts, count: int, *, opaque: bool) -> Samples:
     """The planes as (H, W, count). opaque: with alpha beside them, for which RGB would need a second array later."""
-    out = room(parts.height, parts.width, count + opaque, np.uint16 if parts.depth > 8 else np.uint8)
+    out = room((parts.height, parts.width, count + opaque), np.uint16 if parts.depth > 8 else np.uint8)
     if opaque:
         out[..., count] = np.iinfo(out.dtype).max
     for band, plane in enumerate(planes):

@@ -66,7 +66,7 @@ def _view(pixels: Samples, profile: bytes | None) -> Any:
     """RGBA pixels in 8-bit sRGB; None where they are that themselves."""
     if profile is None or looks_like_srgb(profile):
         return None if pixels.dtype == np.uint8 else eight_bits(pixels)
-    view = room(*pixels.shape, np.uint8)
+    view = room((*pixels.shape[:2], 4))
     for rows in strips(pixels):
         seen = to_srgb(pixels[rows, :, :3], "RGB", profile, np.uint8)
         if seen is None:
@@ -81,7 +81,7 @@ def _as_srgb(raster: Raster, profile: bytes | None) -> Samples:
     colours, alpha = raster.colours, raster.alpha
     if raster.space == "LAB":
         profile = profile or lab()
-    out = room(*colours.shape[:2], 4, colours.dtype)
+    out = room((*colours.shape[:2], 4), colours.dtype)
     for rows in copied(colours):
         seen = to_srgb(colours[rows], raster.space, profile) if profile else None
         if seen is None:
@@ -103,7 +103,7 @@ def _without_ink(cmyk: Samples) -> Samples:
 
 def with_alpha(rgb: Samples, alpha: Samples | None) -> Samples:
     """(H, W, 3) and (H, W, 1) as (H, W, 4); opaque where alpha is None. Colours that lie in `room` are given back."""
-    joined = room(*rgb.shape[:2], 4, rgb.dtype)
+    joined = room((*rgb.shape[:2], 4), rgb.dtype)
     for rows in copied(rgb):
         joined[rows, :, :3] = rgb[rows]
         joined[rows, :, 3:] = np.iinfo(rgb.dtype).max if alpha is None else alpha[rows]
@@ -184,7 +184,7 @@ def turned(samples: Samples, orientation: int) -> Samples:
     height, width, channels = samples.shape
     if orientation in (5, 6, 7, 8):
         height, width = width, height
-    upright = room(height, width, channels, samples.dtype)
+    upright = room((height, width, channels), samples.dtype)
     lying = upright[::-1] if orientation in (3, 4, 7, 8) else upright
     if orientation in (2, 3, 6, 7):
         lying = lying[:, ::-1]

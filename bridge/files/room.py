@@ -4,8 +4,10 @@ A picture may fill a quarter of a computer's memory: where it must be copied, bo
 as much.
 """
 
+import math
 import mmap
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +18,14 @@ AT_ONCE = 2**21
 _GIVEN_BACK: int | None = getattr(mmap, "MADV_DONTNEED", None)
 
 
-def room(height: int, width: int, channels: int, dtype: type[np.generic] | np.dtype = np.uint8) -> Samples:
-    """(height, width, channels) of zeros. `copied` gives its rows back; Windows keeps them until nobody has it."""
-    shape = (height, width, channels)
+def room(shape: tuple[int, int, int], dtype: Any = np.uint8) -> Samples:
+    """Zeros. `copied` gives their rows back; Windows keeps them until nobody has the array."""
     if _GIVEN_BACK is None:
         return np.zeros(shape, dtype)
-    nbytes = height * width * channels * np.dtype(dtype).itemsize
-    memory = mmap.mmap(-1, max(1, nbytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(memory, dtype, height * width * channels).reshape(shape)
+    count = math.prod(shape)
+    nbytes = max(1, count * np.dtype(dtype).itemsize)
+    memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(memory, dtype, count).reshape(shape)
 
 
 def strips(samples: Samples) -> Iterator[slice]:
@@ -51,7 +53,7 @@ def copied(samples: Samples) -> Iterator[slice]:
 
 def _memory_of(samples: Samples) -> mmap.mmap | None:
     """The memory of an array made by `room`, or of its first channels; None where it is another's."""
-    base: object = samples
+    base: Any = samples
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, memoryview):

@@ -98,7 +98,7 @@ def _room(page: Page) -> Samples | None:
     """Where the samples of a page go that has them as they are kept; None for other pages."""
     if page.number(PLANAR, 1) == 2 or page.samples == 1 or page.bits not in (8, 16) or FORMAT in page.numbers:
         return None
-    return room(page.height, page.width, page.samples, np.uint8 if page.bits == 8 else np.uint16)
+    return room((page.height, page.width, page.samples), np.uint8 if page.bits == 8 else np.uint16)
 
 
 def _in_range(samples: Samples, page: Page) -> tuple[Samples, tuple[str, ...]]:

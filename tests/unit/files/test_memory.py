@@ -72,7 +72,7 @@ def test_a_picture_is_decoded_where_it_stays(tmp_path: Path, name: str) -> None:
 def test_large_samples_are_turned_as_small_ones(orientation: int) -> None:
     """Their rows are given back on the way, some of them with the beginning of those that follow."""
     given = np.random.default_rng(orientation).integers(0, 255, (2500, 2001, 3), np.uint8)
-    kept = room(*given.shape)
+    kept = room((2500, 2001, 3))
     kept[:] = given
     wanted = turned(given, orientation)
     assert (turned(kept, orientation) == wanted).all()
@@ -80,7 +80,7 @@ def test_large_samples_are_turned_as_small_ones(orientation: int) -> None:
 
 def test_alpha_is_set_beside_large_samples() -> None:
     given = np.random.default_rng(0).integers(0, 65_535, (2100, 2003, 3), np.uint16)
-    kept = room(*given.shape, np.uint16)
+    kept = room((2100, 2003, 3), np.uint16)
     kept[:] = given
     joined = with_alpha(kept, None)
     assert (joined[..., :3] == given).all() and (joined[..., 3] == 65_535).all()

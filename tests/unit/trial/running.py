@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,20 @@ class Starter:
     def stop_all(self) -> None:
         for bridge in self._started:
             if bridge.process.poll() is None:
-                bridge.process.terminate()
-                try:
-                    bridge.process.wait(20)
-                except subprocess.TimeoutExpired:
-                    bridge.process.kill()
-                    bridge.process.wait(5)
+                _end(bridge)
             assert bridge.process.stdout is not None
             bridge.process.stdout.close()
+
+
+def _end(bridge: Bridge) -> None:
+    """A bridge gives a job that still runs ten seconds. A test that has ended waits for none."""
+    workers = bridge.children()
+    bridge.process.terminate()
+    try:
+        bridge.process.wait(1)
+    except subprocess.TimeoutExpired:
+        bridge.process.kill()
+        bridge.process.wait(5)
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
