@@ -1,4 +1,5 @@
-"""The command line: unflatten split | batch | serve | stop | status | doctor | set | key | fal-env."""
+"""The command line: unflatten split | batch | serve | stop | status | doctor | models | set | key |
+fal-env."""
 
 import json
 import os
@@ -9,6 +10,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from bridge import __version__
+from bridge.command.models import app as models_app
 from bridge.errors import BadSettings, Cancelled, UnflattenError
 
 # What a command needs is imported inside it: --help answers at once, and `status` loads no picture library.
@@ -26,6 +28,7 @@ app = typer.Typer(
 
 key_app = typer.Typer(help="Keys of remote services, in the system's keyring.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
+app.add_typer(models_app, name="models")
 
 Service = Annotated[str, typer.Argument(help="Whose key.", metavar="SERVICE")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -1,4 +1,5 @@
-"""The bridge's own Python environment: `.venv` beside install.py, with exactly what the lock names."""
+"""A Python environment beside install.py with exactly what its locks name: `.venv`, the bridge's own, and the way it is
+made, which the one for models shares."""
 
 import hashlib
 import json
@@ -7,7 +8,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 from installer.run import answer, run
 from installer.say import Failure, line
@@ -15,15 +16,24 @@ from installer.say import Failure, line
 OLDEST = (3, 11)
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 STAMP = "unflatten.json"
+NAME = r"^([A-Za-z0-9._-]+)=="
+"""A package's name, in a lock."""
 RETRY = "check the internet connection and the space on the disk, then run this again: it goes on where it stopped."
 
 
 class Environment:
     """`.venv` in `root`. Finished only with its stamp, which is written last: what was interrupted is mended."""
 
+    name: ClassVar[str] = ".venv"
+    title: ClassVar[str] = "the bridge's environment"
+    size: str = "200 MB"
+    """What its packages are to fetch, the first time."""
+    patience: ClassVar[float] = 60
+    """Seconds that its Python may take to load them, the first time too, when they are compiled."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.folder = root / ".venv"
+        self.folder = root / self.name
         programs = self.folder / ("Scripts" if sys.platform == "win32" else "bin")
         ending = ".exe" if sys.platform == "win32" else ""
         self.python = programs / f"python{ending}"
@@ -32,16 +42,16 @@ class Environment:
 
     def make(self, dev: bool) -> bool:
         """Make or update it; True where something changed. What developers need stays once it is there."""
-        dev = dev or bool(self._stamp().get("dev"))
+        before = self._stamp()
+        dev = dev or bool(before.get("dev"))
         wanted = self.wanted(dev)
         usable = self._runs()
-        if usable and self._stamp() == wanted and self._loads():
-            line("The bridge's environment is up to date.")
+        if usable and before == wanted and self._loads():
+            line(f"{_capital(self.title)} is up to date.")
             return False
-        before = self._stamp()
-        updating = usable and before.get("root", str(self.root)) == str(self.root)
+        updating = usable and self._is_updatable(before)
         if updating:
-            line("Updating the bridge's environment (.venv).")
+            line(f"Updating {self.title} ({self.name}).")
         else:
             self._create()
         (self.folder / STAMP).unlink(missing_ok=True)
@@ -51,27 +61,34 @@ class Environment:
             line("Something in it is damaged, so it is made anew.")
             self._create()
             self._fill(dev, set())
-        run(self._loading(), "Starting the bridge's Python", RETRY)
+        run(self._loading(), f"Starting {self.title}", RETRY)
         (self.folder / STAMP).write_text(json.dumps(wanted, indent=1), "utf-8")
         return True
 
     def wanted(self, dev: bool) -> dict[str, Any]:
         """What its stamp says once all is in it: for this folder, these packages, from these very files."""
-        lock = self._lock(dev)
-        inputs = _digest(lock, self.root / "pyproject.toml")
-        return {"root": str(self.root), "dev": dev, "packages": _packages(lock), "inputs": inputs}
+        locks = self._locks(dev)
+        inputs = _digest(*locks, self.root / "pyproject.toml")
+        return {"root": str(self.root), "dev": dev, "packages": _packages(*locks), "inputs": inputs}
 
-    def _lock(self, dev: bool) -> Path:
-        return self.root / ("requirements-dev.lock" if dev else "requirements.lock")
+    def _locks(self, dev: bool) -> list[Path]:
+        """The files that name what belongs in it."""
+        return [self.root / ("requirements-dev.lock" if dev else "requirements.lock")]
+
+    def _is_updatable(self, before: dict[str, Any]) -> bool:
+        """Can it be brought up to date in place? before: its stamp, empty where it was never finished."""
+        return before.get("root", str(self.root)) == str(self.root)
 
     def _fill(self, dev: bool, before: set[str]) -> None:
-        """Install what the lock names and this project, and remove what only an older lock named."""
-        lock = self._lock(dev)
-        packages = _packages(lock)
-        line(f"Installing {len(packages)} packages, about 200 MB to fetch the first time.")
-        self.install("--requirement", lock)
+        """Install what the locks name and this project, and remove what only older locks named."""
+        packages = self.wanted(dev)["packages"]
+        line(f"Installing {len(packages)} packages, about {self.size} to fetch the first time.")
+        self._install_locked(dev)
         self._drop(sorted(before - set(packages)))
         self.install("--no-build-isolation", "--editable", self.root, locked=False)
+
+    def _install_locked(self, dev: bool) -> None:
+        self.install(*(word for lock in self._locks(dev) for word in ("--requirement", lock)))
 
     def install(self, *what: object, locked: bool = True) -> None:
         """Install packages: only what is named, only wheels, and only those whose hash the lock holds."""
@@ -99,7 +116,7 @@ class Environment:
         return [self.python, "-c", f"import {modules}; {backends}"]
 
     def _loads(self) -> bool:
-        return answer(self._loading()) is not None
+        return answer(self._loading(), self.patience) is not None
 
     def _drop(self, packages: list[str]) -> None:
         """Remove what an older lock had and this one has not."""
@@ -113,7 +130,7 @@ class Environment:
             )
         if not os.access(self.root, os.W_OK):
             raise Failure(
-                f"{self.root} may not be written to, and the bridge's environment belongs there.",
+                f"{self.root} may not be written to, and {self.title} belongs there.",
                 "copy the whole folder into your home, then run install.py in that copy.",
             )
         base = find_python()
@@ -125,12 +142,12 @@ class Environment:
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             if self.uv:
-                line("Making the bridge's environment (.venv) with uv.")
+                line(f"Making {self.title} ({self.name}) with uv.")
                 # Without a Python of our own finding, uv looks for one, and fetches one where there is none.
                 python = base or f">={_dotted(OLDEST)}"
                 run([self.uv, "venv", "--python", python, self.folder], "Making the environment with uv", RETRY)
             else:
-                line("Making the bridge's environment (.venv).")
+                line(f"Making {self.title} ({self.name}).")
                 assert base is not None
                 _check_venv(base)
                 run([base, "-m", "venv", self.folder], "Making the environment", RETRY)
@@ -174,9 +191,13 @@ def _check_venv(python: str) -> None:
     )
 
 
-def _packages(lock: Path) -> list[str]:
-    """The names of the packages in a lock."""
-    return sorted(set(re.findall(r"^([A-Za-z0-9._-]+)==", lock.read_text("utf-8"), re.MULTILINE)))
+def _packages(*locks: Path) -> list[str]:
+    """The names of the packages in locks."""
+    return sorted({name for lock in locks for name in re.findall(NAME, lock.read_text("utf-8"), re.MULTILINE)})
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _digest(*files: Path) -> str:

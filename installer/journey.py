@@ -9,7 +9,8 @@ from bridge.connection_file import data_dir
 from bridge.krita import places
 from bridge.krita.places import Krita
 from bridge.weights import check_weights
-from installer import testing
+from installer import gpu, testing
+from installer.accelerators import NAMES
 from installer.environment import Environment
 from installer.place import place_plugin, take_plugin_away
 from installer.plugin import ROOT, assemble
@@ -55,9 +56,10 @@ def _go(wishes: argparse.Namespace) -> int:
 def install(wishes: argparse.Namespace) -> int:
     """Set everything up, or bring it up to date."""
     environment = Environment(ROOT)
+    models = gpu.wished(ROOT, wishes.gpu, wishes.yes)
     record = Record.load(ROOT)
     code = digest(*sorted((ROOT / "bridge").rglob("*.py")), ROOT / "requirements.lock")
-    if record.code and record.code != code:
+    if record.code and (record.code != code or (models and not models.up_to_date)):
         stop_bridge(environment)
 
     heading("The bridge")
@@ -66,6 +68,8 @@ def install(wishes: argparse.Namespace) -> int:
     fresh = record.code != code
     record.code = code
     record.save(ROOT)
+    if models:
+        gpu.set_up(models)
 
     heading("Krita")
     kritas = _kritas(wishes)
@@ -99,12 +103,13 @@ def uninstall() -> int:
             line(f"Removed {name}.")
     if environment.remove():
         line("Removed the bridge's environment (.venv).")
+    gpu.take_away(ROOT)
     for cache in sorted((ROOT / "bridge").rglob("__pycache__")):
         for compiled in cache.glob("*.pyc"):
             compiled.unlink()
         cache.rmdir()
     (ROOT / "installed.json").unlink(missing_ok=True)
-    if data_dir().is_dir():
+    if data_dir().is_dir() and any(path.name != "models" for path in data_dir().iterdir()):
         line(f"Results of earlier jobs and the log stay in {data_dir()}. Delete that folder if you want them gone too.")
     line("Your pictures and layered files are untouched. Unflatten is uninstalled.")
     return 0
@@ -201,6 +206,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--krita-resources", type=Path, metavar="FOLDER", help="Krita's resource folder, if it is in an unusual place"
     )
+    parser.add_argument(
+        "--gpu",
+        nargs="?",
+        const="auto",
+        choices=("auto", *NAMES),
+        help="also what models on your own GPU need: some GB, in an environment of its own (it asks first)",
+    )
+    parser.add_argument("--yes", action="store_true", help="fetch what --gpu needs without being asked")
     parser.add_argument("--no-krita", action="store_true", help="leave Krita alone")
     return parser
 

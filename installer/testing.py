@@ -3,11 +3,16 @@
 import os
 import shutil
 import subprocess
+import threading
+import time
+from pathlib import Path
 from typing import Optional
 
+from installer.accelerators import named
 from installer.environment import Environment
+from installer.gpu_environment import GpuEnvironment
 from installer.run import answer, clean_environment
-from installer.say import Failure, heading, line
+from installer.say import Failure, failure, heading, line
 from installer.tie import tied
 
 # What the tests drive, by Debian package. Pictures and fonts compose scenes whose layers are known.
@@ -39,6 +44,7 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
     """
     heading("Setting up for the tests")
     environment.make(dev=True)
+    gpu = None if arguments else GpuTests(environment.root)
     _get_packages()
     if os.environ.get("CI") == "true" and not shutil.which("krita"):
         raise Failure(
@@ -49,9 +55,42 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
     checked = _run_module(environment, "scripts.checking")
     heading("Running the tests")
     tested = _run_module(environment, "pytest", *(arguments or EVERYTHING))
+    modelled = gpu.run() if gpu else 0
     if checked:
         line("The tests have run, but scripts/check found something: see above.")
-    return tested or checked
+    return tested or checked or modelled
+
+
+class GpuTests:
+    """The tests in the environment for models, which is made, with wheels for the processor, while others run."""
+
+    def __init__(self, root: Path) -> None:
+        there = GpuEnvironment.existing(root)
+        self.environment = there or GpuEnvironment(root, named("cpu"))
+        self._problem: Optional[Failure] = None
+        self._seconds = 0.0
+        self._making = threading.Thread(target=self._make, name="environment for models", daemon=True)
+        self._making.start()
+
+    def run(self) -> int:
+        """Wait for the environment, then run its tests; an exit code."""
+        heading("Running the tests of models")
+        self._making.join()
+        if self._problem:
+            failure(self._problem)
+            return 1
+        line(f"Its environment took {self._seconds:.0f} s beside the rest.")
+        return _run_module(self.environment, "pytest", "tests/gpu")
+
+    def _make(self) -> None:
+        began = time.monotonic()
+        try:
+            self.environment.make(dev=True)
+        except Failure as problem:
+            self._problem = problem
+        except OSError as problem:
+            self._problem = Failure(f"The environment for models could not be made: {problem}.", "mend that.")
+        self._seconds = time.monotonic() - began
 
 
 def _run_module(environment: Environment, *words: str) -> int:

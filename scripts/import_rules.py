@@ -15,7 +15,14 @@ EVERYONE = {"clock", "errors", "files.disk", "own_files", "processes"}
 """Leaves that every part may import."""
 LOWEST = {"errors", "processes"}
 """Those of them that the others may import, and that import nothing of ours."""
-SEAM = {"backends.base", "backends.choice", "backends.placement", "backends.preferences", "backends.registry"}
+SEAM = {
+    "backends.base",
+    "backends.choice",
+    "backends.placement",
+    "backends.preferences",
+    "backends.registry",
+    "backends.shelf",
+}
 """What of the backends is known outside them: none of it belongs to one backend."""
 
 # part of bridge → the parts of bridge that it may import, besides itself and those that everyone may

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _BACKENDS: dict[str, str] = {
     "builtin": "bridge.backends.builtin.backend:Builtin",
     "fal": "bridge.backends.fal.backend:Fal",
+    "diffusers": "bridge.backends.diffusers.backend:Diffusers",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from bridge import __version__
 from bridge.backends.choice import offers
+from bridge.backends.shelf import Finding, shelves
 from bridge.client import status
 from bridge.command.status import described
 from bridge.connection_file import CONNECTION_FILE, data_dir, read_connection
@@ -21,20 +22,6 @@ from bridge.weights import Weights, check_weights
 PACKAGES = ("numpy", "opencv-contrib-python-headless", "onnxruntime", "rapidocr", "pillow", "psd-tools", "websockets")
 AGAIN = "Run “python3 install.py” again."
 LOGS = ("bridge.log", "worker.log")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at.
-
-    well: is it as it should be; remedy: what to do where it is not; off: it is so because nobody has asked for it.
-    """
-
-    what: str
-    told: str
-    well: bool = True
-    remedy: str = ""
-    off: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +52,7 @@ def examine() -> Findings:
     ]
     optional = [
         *(finding for default, finding in backends if not default),
+        *(finding for _, shelf in shelves() for finding in shelf.findings()),
         *_kritas(),
         _bridge(data),
     ]

@@ -20,6 +20,7 @@ from bridge.jobs.store import Store
 from bridge.jobs.supervisor import WORKER_COMMAND, Workers
 from bridge.server.app import make_app
 from bridge.server.fal_api import FalAPI
+from bridge.server.frames import Message
 from bridge.server.session import Session
 from bridge.server.sessions import Sessions
 from bridge.server.uploads import FOLDER as UPLOADS
@@ -60,9 +61,9 @@ class Service:
         self._data = data
         self._keep_days = keep_days
 
-    def begin_session(self, socket: WebSocket, number: int) -> Session:
-        """The session of a client that has been greeted."""
-        return Session(socket, self.engine, number)
+    def begin_session(self, socket: WebSocket, number: int, hello: Message) -> Session:
+        """The session of a client that has been greeted, after its own first words."""
+        return Session(socket, self.engine, number, previews=hello.get("previews") is True)
 
     def was_used(self) -> bool:
         """Whether there is work, or was since this was last asked."""

@@ -13,7 +13,7 @@ from bridge.backends.choice import offers
 from bridge.errors import Cancelled, UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.jobs.errors import DuplicateJob
-from bridge.jobs.job import Done, Failed, JobEvent, LayerReady, Progressed, Stacked
+from bridge.jobs.job import Done, Failed, JobEvent, LayerReady, Previewed, Progressed, Stacked
 from bridge.server import request
 from bridge.server.frames import Message, decode, receive
 from bridge.server.outbox import Outbox
@@ -31,7 +31,7 @@ log = logging.getLogger("unflatten")
 class Session:
     """One client: what it sends is read here, what it is told goes through its outbox."""
 
-    def __init__(self, socket: WebSocket, engine: Engine, number: int) -> None:
+    def __init__(self, socket: WebSocket, engine: Engine, number: int, *, previews: bool) -> None:
         self.outbox = Outbox(engine.store.mark_delivered)
         self._socket = socket
         self._engine = engine
@@ -40,6 +40,7 @@ class Session:
         self._skipping = False
         """Pixels of a picture that was refused or dropped may still be on their way."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._previews = previews
 
     async def run(self) -> None:
         """Read and answer until either side leaves."""
@@ -178,6 +179,9 @@ class Session:
                 known = {} if left is None else {"seconds_left": left}
                 text = protocol.encode("progress", job=job, stage=stage, step=step, steps=steps, **known)
                 self.outbox.put_passing(job, text)
+            case Previewed():
+                if self._previews:
+                    self.outbox.put_preview(job, event)
             case Stacked(layers=layers):
                 outlines = [{"name": each.name, "kind": each.kind, "rect": list(each.rect)} for each in layers]
                 self.outbox.put(protocol.encode("stack", job=job, layers=outlines))

@@ -46,12 +46,13 @@ class Sessions:
             await socket.close(TRY_AGAIN_LATER, "Too many programs are connected to the bridge.")
             return
         number = next(self._numbers)
-        self._open[socket] = None
+        self._open[socket] = service = None
         try:
-            if await _greet(socket):
+            hello = await _greet(socket)
+            if hello is not None:
                 greeted()
                 service = await asyncio.shield(self._service)
-                self._open[socket] = session = service.begin_session(socket, number)
+                self._open[socket] = session = service.begin_session(socket, number, hello)
                 await session.run()
         except WebSocketDisconnect:
             pass
@@ -59,6 +60,8 @@ class Sessions:
             await _turn_away(socket, error, INTERNAL_ERROR)
         finally:
             del self._open[socket]
+            if service is not None and not self._open:
+                service.engine.workers.no_clients()
 
     async def gone(self, patience: float) -> None:
         """Return once no client is connected, or after so many seconds."""
@@ -71,8 +74,8 @@ class Sessions:
         await asyncio.gather(*(session.outbox.flushed() for session in self._open.values() if session is not None))
 
 
-async def _greet(socket: WebSocket) -> bool:
-    """Whether a client said hello, and was welcomed; where it did not, it is told why and let go."""
+async def _greet(socket: WebSocket) -> Message | None:
+    """A client's hello, after which it was welcomed; None where it is told what was wrong with it, and let go."""
     try:
         async with asyncio.timeout(HELLO_PATIENCE):
             message = decode(await receive(socket))
@@ -82,12 +85,12 @@ async def _greet(socket: WebSocket) -> bool:
     except (TimeoutError, protocol.ProtocolError) as error:
         sentence = str(error) or "No “hello” arrived in time."
         await _turn_away(socket, UnflattenError(sentence, code="protocol"), PROTOCOL_ERROR)
-        return False
+        return None
     if problem is not None:
         await _turn_away(socket, UnflattenError(problem, code="protocol_version"), PROTOCOL_ERROR)
-        return False
+        return None
     await socket.send_text(protocol.encode("welcome", protocol=protocol.VERSION))
-    return True
+    return message
 
 
 def _version(message: Message) -> int:

@@ -150,9 +150,9 @@ class Service:
             raise RemoteError("The service broke.", "Try again.", code="service_failed", retryable=True)
         if settings.prompt == "no key":
             raise RemoteError("The service does not accept the key.", "Set another.", code="service_key")
-        yield Paced("Waiting elsewhere", 0, 1, "queued" if self._at_work.locked() else "started")
+        yield Paced("Waiting elsewhere", 0, 1, pace="queued" if self._at_work.locked() else "started")
         async with self._at_work:
-            yield Paced("Splitting elsewhere", 0, 1, "started")
+            yield Paced("Splitting elsewhere", 0, 1, pace="started")
             await asyncio.sleep(self._options.seconds)
 
     async def fetch(self, handle: str, settings: Settings, job: RemoteJob) -> Fetched:

@@ -1,0 +1,16 @@
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+class _Response:
+    status_code: int
+    def iter_bytes(self) -> Iterator[bytes]: ...
+
+class _Session:
+    def stream(
+        self, method: str, url: str, *, headers: dict[str, Any], timeout: float
+    ) -> AbstractContextManager[_Response]: ...
+
+def build_hf_headers() -> dict[str, str]: ...
+def get_session() -> _Session: ...
+def hf_raise_for_status(response: _Response) -> None: ...
