@@ -163,14 +163,17 @@ def serve(
 ) -> None:
     """Run the bridge here. Krita starts it by itself where it may; a Flatpak's Krita may not."""
     from bridge.client import open_fal_api
-    from bridge.command.wanted import options_of
     from bridge.connection_file import data_dir
     from bridge.server.daemon import FalOptions
     from bridge.server.daemon import serve as run
 
     if not fal and (fal_port or backend or option):
         raise BadSettings("“--fal-port”, “--backend” and “--option” are for the API that “--fal” opens.", "Add --fal.")
-    own = options_of(backend, option) if option else {}
+    own: dict[str, Any] = {}
+    if option:
+        from bridge.command.wanted import options_of  # it loads what checks them
+
+        own = options_of(backend, option)
     told = open_fal_api(data_dir(), port=fal_port, backend=backend, options=own) if fal else None
     if told is not None:
         print(f"The bridge is already running. fal's API is open at {told['url']}.")

@@ -111,7 +111,7 @@ class Environment:
 
     def _loading(self) -> list[object]:
         """Loads what the bridge and the command line load: it must, and it compiles that for the first real start."""
-        modules = "bridge.server.daemon, bridge.cli, bridge.command.doctor, bridge.jobs.work, bridge.jobs.local"
+        modules = "bridge.server.service, bridge.server.daemon, bridge.cli, bridge.command.doctor, bridge.jobs.work"
         backends = "from bridge.backends import registry; [registry.get(name) for name in registry.names()]"
         return [self.python, "-c", f"import {modules}; {backends}"]
 

@@ -1,9 +1,12 @@
 """The backends that there are: a new one is one folder and one line here."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from bridge.backends.base import AnyBackend
 from bridge.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from bridge.backends.base import AnyBackend
 
 _BACKENDS: dict[str, str] = {
     "builtin": "bridge.backends.builtin.backend:Builtin",
@@ -27,7 +30,7 @@ def register(name: str, path: str) -> None:
     _BACKENDS[name] = path
 
 
-def get(name: str) -> AnyBackend:
+def get(name: str) -> "AnyBackend":
     """The backend of that name, imported only now. Raises BackendUnavailable where there is none."""
     if name not in _BACKENDS:
         raise BackendUnavailable(f"There is no backend named “{name}”.", f"Choose one of: {', '.join(_BACKENDS)}.")

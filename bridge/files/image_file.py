@@ -14,13 +14,16 @@ from bridge.files.frames import gif_frames, note_of, webp_size
 from bridge.files.kinds import START, is_bare_bitmap
 from bridge.files.png_stream import check_stream
 from bridge.files.raster import Raster, turned
+from bridge.files.room import room
 from bridge.files.tiff_pages import chosen_page
 from bridge.limits import check_picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", *(("AVIF",) if features.check("avif") else ()))
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_DEPTH = 24
-"""Where a PNG file says how many bits a sample has."""
+"""Where a PNG file says how many bits a sample has; the colour type comes after it."""
+PNG_COLOURS = {2: 3, 6: 4}
+"""Channels of RGB and of RGBA, by their colour types."""
 HEAD = 24 * 2**20
 """Bytes that a file may have before its pixels: its profile, its descriptions, a preview."""
 GIF_HEAD = 2**20
@@ -55,10 +58,11 @@ def open_image(file: BinaryIO, name: str) -> Raster:
     image = Image.open(cast(BinaryIO, bounded), formats=formats)
     check_picture(image.width, image.height)
     if start.startswith(PNG_START) and start[PNG_DEPTH] > 8:
-        return _open_deep_png(file, image, name)
+        return _open_deep_png(file, image, PNG_COLOURS.get(start[PNG_DEPTH + 1], 0), name)
     notes = (*_frames(file, image), *_depth_lost(start))
     bounded.allow(_unpacked(image, 4))
-    image.load()
+    if image.format == "WEBP" and _frame_count(image) == 1:
+        return _open_webp(bounded, image, notes)
     return raster_of(image, notes)
 
 
@@ -67,7 +71,7 @@ def is_tiff(start: bytes) -> bool:
 
 
 def raster_of(image: Image.Image, notes: tuple[str, ...] = ()) -> Raster:
-    """A loaded image of 8 bits a channel, upright by EXIF's orientation alone: no program turns by XMP's."""
+    """An image of 8 bits a channel, upright by EXIF's orientation alone: no program turns by XMP's."""
     samples, space = _samples(image)
     # Pillow turns TIFF files as it loads them
     upright = samples if image.format == "TIFF" else turned(samples, _orientation(image))
@@ -113,28 +117,40 @@ def _open_tiff(file: BinaryIO, name: str) -> Raster:
         else:
             forget_xmp(image)
             check_picture(image.width, image.height)
-            image.load()
             return raster_of(image, notes)
     raster = tiff.open_page(file, page, name)
     return Raster(raster.samples, raster.space, raster.profile, raster.dpi, (*notes, *raster.notes))
 
 
-def _open_deep_png(file: BinaryIO, image: ImageFile.ImageFile, name: str) -> Raster:
-    """A PNG of 16 bits a channel, which Pillow opens as 8."""
+def _open_deep_png(file: BinaryIO, image: ImageFile.ImageFile, channels: int, name: str) -> Raster:
+    """A PNG of 16 bits a channel, which Pillow opens as 8. channels: of RGB or RGBA, else 0."""
     import imagecodecs
 
     check_picture(image.width, image.height, 8)
     file.seek(0)
     data = Bounded(file, _unpacked(image, 8), name).read()
     check_stream(data, _unpacked(image, 8), name)
+    # not where the decoder would add alpha
+    straight = channels and "transparency" not in image.info
+    out = room((image.height, image.width, channels), np.uint16) if straight else None
     try:
-        samples = np.asarray(imagecodecs.png_decode(data))
+        samples = np.asarray(imagecodecs.png_decode(data, out=out))
     except (RuntimeError, ValueError) as problem:
         raise BadPicture(f"{name} is damaged and cannot be opened.", "Get a complete copy of the picture.") from problem
     samples = samples.reshape(image.height, image.width, -1)
     space: Space = "GREY" if samples.shape[2] < 3 else "RGB"
     upright = turned(samples, _orientation(image))
     return Raster(upright, space, _profile(image), dpi_of(image.info.get("dpi")), note_of(_frame_count(image)))
+
+
+def _open_webp(bounded: Bounded, image: ImageFile.ImageFile, notes: tuple[str, ...]) -> Raster:
+    """A WebP of one frame. Pillow would take the memory of four: two for animations, one for bytes, and its own."""
+    import imagecodecs
+
+    bounded.seek(0)
+    samples = room((image.height, image.width, 4))
+    imagecodecs.webp_decode(bounded.read(), hasalpha=True, out=samples)
+    return Raster(turned(samples, _orientation(image)), "RGB", _profile(image), dpi_of(image.info.get("dpi")), notes)
 
 
 def _frames(file: BinaryIO, image: ImageFile.ImageFile) -> tuple[str, ...]:
@@ -162,17 +178,44 @@ def _depth_lost(start: bytes) -> tuple[str, ...]:
 def _samples(image: Image.Image) -> tuple[Samples, Space]:
     """(H, W, n) uint8, as a Raster wants them."""
     see_through = "transparency" in image.info
+    if image.mode == "L" and not see_through:
+        return _in_place(image), "GREY"
     if image.mode in ("1", "L", "LA"):
         return _array(image, "LA" if image.mode == "LA" or see_through else "L"), "GREY"
     if image.mode == "CMYK":
-        return _array(image, "CMYK"), "CMYK"
+        return _in_place(image), "CMYK"
     if image.mode == "LAB":
         lab = _array(image, "LAB")
         lab[..., 1:] ^= 0x80  # Pillow hands a and b out as signed numbers; in a profile's their middle is 128
         return lab, "LAB"
-    if image.mode in ("RGB", "YCbCr", "RGBX", "HSV") and not see_through:
+    if image.mode in ("RGB", "RGBX") and not see_through:
+        samples = _in_place(image)
+        samples[..., 3] = 255  # Pillow says nothing of the byte beside the three
+        return samples, "RGB"
+    if image.mode == "RGBA":
+        return _in_place(image), "RGB"
+    if image.mode in ("YCbCr", "HSV") and not see_through:
         return _array(image, "RGB"), "RGB"
     return _array(image, "RGBA"), "RGB"
+
+
+def _in_place(image: Image.Image) -> Samples:
+    """The pixels as Pillow has them, four bytes each, or one where they are grey; decoded where they stay, if need be.
+
+    Pillow would decode them to a place of its own, from where they would have to be copied.
+    """
+    if image.format == "TIFF" and cast(Any, image).tag_v2.get(ORIENTATION, 1) != 1:
+        image.load()  # it turns it, and is decoded in another size
+    if getattr(image, "_im", True) is not None:  # it has been loaded
+        return _array(image, "RGBA" if image.mode in ("RGB", "RGBX") else image.mode)
+    samples = room((image.height, image.width, 1 if image.mode == "L" else 4))
+    core: Any = Image.core  # the same by which Image.frombuffer shares memory
+    image.im = mapped = core.map_buffer(samples, image.size, "raw", 0, (image.mode, 0, 1))
+    mode, size = image.mode, image.size
+    image.load()
+    if image.im is not mapped or (image.mode, image.size) != (mode, size):  # turned or converted on the way
+        return _array(image, "RGBA" if image.mode in ("RGB", "RGBX") else image.mode)
+    return samples
 
 
 def _array(image: Image.Image, mode: str) -> Samples:

@@ -16,6 +16,7 @@ from bridge.files.image_file import dpi_of
 from bridge.files.psd_layers import layers_differ
 from bridge.files.psd_parts import ALPHAS, PROFILE, RESOLUTION, SEE_THROUGH_INDEX, VERSION, Parts, read_parts
 from bridge.files.raster import COLOURS, Raster, lies_over_white, one_colour, sixteen_bits, without_white
+from bridge.files.room import room
 from bridge.files.tiff import LOWER_IT, float_note
 from bridge.limits import check_picture
 
@@ -40,7 +41,9 @@ def open_psd(file: BinaryIO, name: str) -> Raster:
         samples = _through_palette(next(_planes(file, parts, [0], name)), parts)
     else:
         wanted = [*range(COLOURS[space]), *([alpha] if alpha is not None else [])]
-        samples = _stacked(_planes(file, parts, wanted, name), parts, len(wanted))
+        samples = _stacked(
+            _planes(file, parts, wanted, name), parts, len(wanted), opaque=wanted == [0, 1, 2] and space == "RGB"
+        )
     if one_colour(samples, space) and layers_differ(file, samples, space, parts.depth):
         raise BadPicture(f"The flattened picture in {name} is blank, though its layers are not.", WITH_IT)
     samples = _straightened(samples, space, parts, alpha)
@@ -147,8 +150,11 @@ def _numbers(data: bytes, parts: Parts, row: int) -> Any:
     return np.frombuffer(data, dtype, parts.height * parts.width).reshape(parts.height, parts.width)
 
 
-def _stacked(planes: Generator[Any], parts: Parts, count: int) -> Samples:
-    out = np.empty((parts.height, parts.width, count), np.uint16 if parts.depth > 8 else np.uint8)
+def _stacked(planes: Generator[Any], parts: Parts, count: int, *, opaque: bool) -> Samples:
+    """The planes as (H, W, count). opaque: with alpha beside them, for which RGB would need a second array later."""
+    out = room((parts.height, parts.width, count + opaque), np.uint16 if parts.depth > 8 else np.uint8)
+    if opaque:
+        out[..., count] = np.iinfo(out.dtype).max
     for band, plane in enumerate(planes):
         out[..., band] = sixteen_bits(plane) if parts.depth == 32 else plane
     return out

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bridge.files.colour import Samples, Space, lab, looks_like_srgb, to_srgb, why_not, works_both_ways
+from bridge.files.room import copied, room, strips
 from bridge.picture import Picture
 
 COLOURS: dict[Space, int] = {"GREY": 1, "RGB": 3, "CMYK": 4, "LAB": 3}
@@ -57,7 +58,7 @@ def picture_of(raster: Raster) -> Picture:
     else:
         if raster.space == "RGB":
             notes.append("The picture was converted to sRGB, since its colour profile cannot take colours back.")
-        pixels, profile = with_alpha(_as_srgb(raster, profile), raster.alpha), None
+        pixels, profile = _as_srgb(raster, profile), None
     return Picture(pixels, profile=profile, view=_view(pixels, profile), dpi=raster.dpi, notes=tuple(notes))
 
 
@@ -65,19 +66,29 @@ def _view(pixels: Samples, profile: bytes | None) -> Any:
     """RGBA pixels in 8-bit sRGB; None where they are that themselves."""
     if profile is None or looks_like_srgb(profile):
         return None if pixels.dtype == np.uint8 else eight_bits(pixels)
-    seen = to_srgb(pixels[..., :3], "RGB", profile, np.uint8)
-    return None if seen is None else with_alpha(seen, eight_bits(pixels[..., 3:]))
+    view = room((*pixels.shape[:2], 4))
+    for rows in strips(pixels):
+        seen = to_srgb(pixels[rows, :, :3], "RGB", profile, np.uint8)
+        if seen is None:
+            return None
+        view[rows, :, :3] = seen
+        view[rows, :, 3:] = eight_bits(pixels[rows, :, 3:])
+    return view
 
 
 def _as_srgb(raster: Raster, profile: bytes | None) -> Samples:
-    """The colours as sRGB, (H, W, 3)."""
-    colours = raster.colours
+    """RGBA with the colours as sRGB."""
+    colours, alpha = raster.colours, raster.alpha
     if raster.space == "LAB":
         profile = profile or lab()
-    seen = to_srgb(colours, raster.space, profile) if profile else None
-    if seen is not None:
-        return seen
-    return np.repeat(colours, 3, axis=2) if raster.space == "GREY" else _without_ink(colours)
+    out = room((*colours.shape[:2], 4), colours.dtype)
+    for rows in copied(colours):
+        seen = to_srgb(colours[rows], raster.space, profile) if profile else None
+        if seen is None:
+            seen = colours[rows] if raster.space == "GREY" else _without_ink(colours[rows])
+        out[rows, :, :3] = seen
+        out[rows, :, 3:] = np.iinfo(out.dtype).max if alpha is None else alpha[rows]
+    return out
 
 
 def _without_ink(cmyk: Samples) -> Samples:
@@ -91,10 +102,11 @@ def _without_ink(cmyk: Samples) -> Samples:
 
 
 def with_alpha(rgb: Samples, alpha: Samples | None) -> Samples:
-    """(H, W, 3) and (H, W, 1) as (H, W, 4); opaque where alpha is None."""
-    joined = np.empty((*rgb.shape[:2], 4), rgb.dtype)
-    joined[..., :3] = rgb
-    joined[..., 3:] = np.iinfo(rgb.dtype).max if alpha is None else alpha
+    """(H, W, 3) and (H, W, 1) as (H, W, 4); opaque where alpha is None. Colours that lie in `room` are given back."""
+    joined = room((*rgb.shape[:2], 4), rgb.dtype)
+    for rows in copied(rgb):
+        joined[rows, :, :3] = rgb[rows]
+        joined[rows, :, 3:] = np.iinfo(rgb.dtype).max if alpha is None else alpha[rows]
     return joined
 
 
@@ -163,11 +175,21 @@ def one_colour(samples: Samples, space: Space) -> bool:
 
 
 def turned(samples: Samples, orientation: int) -> Samples:
-    """Samples as EXIF's orientation says that they are looked at: 1 as they are, up to 8."""
+    """Samples as EXIF's orientation says that they are looked at: 1 as they are, up to 8.
+
+    Samples that lie in `room` and must be turned are given back.
+    """
+    if orientation not in range(2, 9):
+        return np.ascontiguousarray(samples)
+    height, width, channels = samples.shape
     if orientation in (5, 6, 7, 8):
-        samples = np.swapaxes(samples, 0, 1)
+        height, width = width, height
+    upright = room((height, width, channels), samples.dtype)
+    lying = upright[::-1] if orientation in (3, 4, 7, 8) else upright
     if orientation in (2, 3, 6, 7):
-        samples = samples[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        samples = samples[::-1]
-    return np.ascontiguousarray(samples)
+        lying = lying[:, ::-1]
+    if orientation in (5, 6, 7, 8):
+        lying = np.swapaxes(lying, 0, 1)
+    for rows in copied(samples):
+        lying[rows] = samples[rows]
+    return upright

@@ -9,6 +9,7 @@ import numpy as np
 from bridge.errors import BadPicture
 from bridge.files.colour import Samples, Space
 from bridge.files.raster import COLOURS, Raster, sixteen_bits, straight, turned
+from bridge.files.room import room
 from bridge.files.tiff_pages import (
     BITS,
     EXTRA,
@@ -79,7 +80,7 @@ def _decoded(file: BinaryIO, page: Page, name: str) -> Samples:
             # Only this copy in memory is changed.
             data[page.photometric_at : page.photometric_at + 2] = struct.pack(page.order + "H", BLACK_IS_ZERO)
         try:
-            samples = np.asarray(imagecodecs.tiff_decode(data, index=page.index))
+            samples = np.asarray(imagecodecs.tiff_decode(data, index=page.index, out=_room(page)))
         except (RuntimeError, ValueError) as problem:
             raise BadPicture(
                 f"{name} is damaged, or packed in a way that is not taken here.",
@@ -91,6 +92,13 @@ def _decoded(file: BinaryIO, page: Page, name: str) -> Samples:
     if page.number(PHOTOMETRIC) == WHITE_IS_ZERO and samples.dtype.kind == "u":
         samples = np.iinfo(samples.dtype).max - samples
     return samples
+
+
+def _room(page: Page) -> Samples | None:
+    """Where the samples of a page go that has them as they are kept; None for other pages."""
+    if page.number(PLANAR, 1) == 2 or page.samples == 1 or page.bits not in (8, 16) or FORMAT in page.numbers:
+        return None
+    return room((page.height, page.width, page.samples), np.uint8 if page.bits == 8 else np.uint16)
 
 
 def _in_range(samples: Samples, page: Page) -> tuple[Samples, tuple[str, ...]]:

@@ -42,7 +42,6 @@ def open_untrusted(path: Path) -> U8:
             with Image.open(path, formats=FORMATS) as image:
                 _check_size(image.width, image.height)
                 forget_xmp(image)
-                image.load()
                 return np.ascontiguousarray(picture_of(raster_of(_eight_bits(image))).view)
     except (UnflattenError, MemoryError):
         raise

@@ -1,27 +1,23 @@
-"""The bridge's routes."""
+"""The bridge's routes, beside that of Krita's sessions."""
 
 import asyncio
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, TypedDict
 
 from pydantic import TypeAdapter
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp
-from starlette.websockets import WebSocket
+from starlette.routing import Route
 
 from bridge import __version__, protocol
 from bridge.errors import UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.server import json_text
-from bridge.server.auth import with_token
-from bridge.server.fal_api import FalAPI, FalOptions
-from bridge.server.session import Sessions
+from bridge.server.fal_api import MOST_PORT, FalAPI, FalOptions
 
 LONGEST_BODY = 2**16
 """Bytes of what comes with a request."""
@@ -43,10 +39,8 @@ class Status(TypedDict):
     fal_api: dict[str, Any]
 
 
-def make_app(
-    engine: Engine, sessions: Sessions, fal_api: FalAPI, *, token: str, port: int, stop: Callable[[], None]
-) -> ASGIApp:
-    """The whole application, guarded. `stop` begins the bridge's orderly end."""
+def make_app(engine: Engine, sessions: Sized, fal_api: FalAPI, *, stop: Callable[[], None]) -> Starlette:
+    """What is answered to requests. `stop` begins the bridge's orderly end."""
     began = time.monotonic()
 
     async def status(_: Request) -> Response:
@@ -77,9 +71,6 @@ def make_app(
             return JSONResponse({"code": error.code, "message": error.message, "hint": error.hint}, status_code=409)
         return JSONResponse({**fal_api.described(), "key": fal_api.key})
 
-    async def session(socket: WebSocket) -> None:
-        await sessions.serve(socket)
-
     async def nowhere(_: Request, __: Exception) -> Response:
         told = {"code": "not_found", "message": "There is nothing at this address.", "hint": ""}
         return JSONResponse(told, status_code=404)
@@ -88,9 +79,8 @@ def make_app(
         Route("/v1/status", status),
         Route("/v1/shutdown", shut_down, methods=["POST"]),
         Route("/v1/fal-api", open_fal_api, methods=["GET", "POST"]),
-        WebSocketRoute(protocol.PATH, session),
     ]
-    return with_token(Starlette(routes=routes, exception_handlers={404: nowhere}), token=token, port=port)
+    return Starlette(routes=routes, exception_handlers={404: nowhere})
 
 
 async def _body(request: Request) -> bytes:
@@ -111,9 +101,12 @@ def _fal_options(body: bytes) -> FalOptions:
     """How fal's API is to be opened. Raises UnflattenError."""
     try:
         told = json_text.read((body or b"{}").decode("utf-8"))
-        return TypeAdapter(FalOptions).validate_json(json.dumps(told), strict=True)
+        options = TypeAdapter(FalOptions).validate_json(json.dumps(told), strict=True)
     except (ValueError, RecursionError):  # pydantic's errors are such, too
         raise _unreadable() from None
+    if not 0 <= options.port <= MOST_PORT:
+        raise _unreadable()
+    return options
 
 
 def _unreadable() -> UnflattenError:

@@ -1,4 +1,8 @@
-"""The daemon's life: one instance by lock, a connection file for clients to find it, and an orderly end."""
+"""The daemon's life: one instance by lock, a connection file for clients to find it, and an orderly end.
+
+What greets clients is loaded first. The engine and what it is made of takes as long again; whoever was greeted waits
+for it with the first request.
+"""
 
 import asyncio
 import contextlib
@@ -11,9 +15,10 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -21,28 +26,23 @@ from bridge import __version__
 from bridge.clock import now
 from bridge.connection_file import Connection, read_connection, remove_connection, write_connection
 from bridge.errors import UnflattenError
-from bridge.jobs.engine import Engine
-from bridge.jobs.files import JobFiles
-from bridge.jobs.local import STORE_FILE
-from bridge.jobs.retention import sweep
-from bridge.jobs.store import Store
-from bridge.jobs.supervisor import WORKER_COMMAND, Workers
 from bridge.own_files import claim
-from bridge.server.app import make_app
+from bridge.server.auth import with_token
 from bridge.server.fal_api import FalAPI, FalOptions
+from bridge.server.front import Front
 from bridge.server.listener import Listener
 from bridge.server.log import describe_loop_error, start_log
-from bridge.server.session import Sessions
-from bridge.server.uploads import FOLDER as UPLOADS
-from bridge.server.uploads import sweep_uploads
+from bridge.server.sessions import Sessions
+
+if TYPE_CHECKING:  # loaded when clients are greeted already
+    from bridge.jobs.engine import Engine
+    from bridge.server.service import Service
 
 LOCK_FILE = "bridge.lock"
-LAST_WORDS_FILE = "worker.log"
-JOBS_FOLDER = "jobs"
-SWEEP_EVERY = 3600.0
-LOOK_EVERY = 60.0
 LAST_FRAMES = 5.0
 """Seconds that clients get to take what was finished before the connections are closed."""
+FIRST_CLIENT = 0.2
+"""Seconds that the first client gets to come and be greeted before the rest is loaded, which would slow that down."""
 CHANGEOVER = 30.0
 """Seconds to wait for a bridge that is just ending, or for one that is just starting to write its connection file."""
 
@@ -68,7 +68,7 @@ def serve(
     keep_days: float = 7,
     grace: float = 60,
     drain: float = 10,
-    worker: Sequence[str] = WORKER_COMMAND,
+    worker: Sequence[str] | None = None,
     fal: FalOptions | None = None,
 ) -> int:
     """Run the bridge in this process until it is stopped or has been idle for `idle_exit` seconds; the exit code.
@@ -76,7 +76,7 @@ def serve(
     data: data_dir(), or where the user wants it. Returns 0 at once where another bridge already serves `data`.
     worker_idle: seconds after which an idle worker process is ended. keep_days: how long results are kept.
     grace: seconds that a job whose client is gone goes on. drain: seconds that a running job gets at the end.
-    worker: the worker's command line. fal: open fal's API too.
+    worker: the worker's command line, where not the usual one. fal: open fal's API too.
     """
     os.umask(0o077)  # the journal and its companions hold the user's words; SQLite asks nobody for their mode
     lock = FileLock(data / LOCK_FILE)
@@ -89,21 +89,30 @@ def serve(
         start_log(data)
         times = _Times(idle_exit, worker_idle, keep_days, grace, drain)
         return asyncio.run(_Daemon(data, times, worker, fal).run())
-    except UnflattenError as error:
-        _say(f"{error.message} {error.hint}")
-        log.error("not started: %s", error.code)
-        return 1
-    except OSError as error:
-        place = f"{error.filename} in its folder" if error.filename else "its folder"
-        _say(f"The bridge cannot use {place} {data}: {error.strerror or error}.")
-        log.error("not started", exc_info=error)
-        return 1
     except Exception as error:
-        _say("The bridge could not start, or had to stop: something went wrong inside it. Run “unflatten doctor”.")
-        log.error("not started, or stopped", exc_info=error)
+        told = _told(error, data)
+        _say(f"{told.message} {told.hint}".strip())
+        if isinstance(error, UnflattenError):
+            log.error("not started: %s", error.code)
+        else:
+            log.error("not started, or stopped", exc_info=error)
         return 1
     finally:
         lock.release()
+
+
+def _told(error: Exception, data: Path) -> UnflattenError:
+    """What keeps the bridge from its work, in a sentence."""
+    match error:
+        case UnflattenError():
+            return error
+        case OSError():
+            place = f"{error.filename} in its folder" if error.filename else "its folder"
+            return UnflattenError(f"The bridge cannot use {place} {data}: {error.strerror or error}.")
+        case _:
+            return UnflattenError(
+                "The bridge could not start, or had to stop: something went wrong inside it.", "Run “unflatten doctor”."
+            )
 
 
 def _take(lock: FileLock, data: Path) -> Connection | None:
@@ -134,7 +143,7 @@ def _answers(data: Path, connection: Connection) -> bool:
 
 
 class _Daemon:
-    def __init__(self, data: Path, times: _Times, worker: Sequence[str], fal: FalOptions | None) -> None:
+    def __init__(self, data: Path, times: _Times, worker: Sequence[str] | None, fal: FalOptions | None) -> None:
         self._data = data
         self._times = times
         self._worker = worker
@@ -143,14 +152,11 @@ class _Daemon:
         self._code = 0
 
     async def run(self) -> int:
-        """From the journal's opening to its closing; the exit code."""
-        asyncio.get_running_loop().set_exception_handler(_log_loop_error)
-        times = self._times
-        workers = Workers(self._data / LAST_WORDS_FILE, idle=times.worker_idle, command=self._worker)
-        store, files = Store(self._data / STORE_FILE), JobFiles(self._data / JOBS_FOLDER)
-        engine = Engine(store, files, workers, grace=times.grace)
-        sessions = Sessions(engine)
-        fal_api = FalAPI(self._data, engine, keep_days=times.keep_days, grace=times.grace)
+        """From the first client's greeting to the journal's closing; the exit code."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_log_loop_error)
+        loaded: asyncio.Future[Service] = loop.create_future()
+        sessions = Sessions(loaded)
         with _listen() as listener, self._signals():
             connection = Connection(
                 port=listener.getsockname()[1],
@@ -159,33 +165,60 @@ class _Daemon:
                 version=__version__,
                 started=now(),
             )
-            app = make_app(engine, sessions, fal_api, token=connection.token, port=connection.port, stop=self._stop)
-            engine.recover()
-            door = Listener(listener, app)
-            background = [
-                asyncio.create_task(self._guarded(self._sweep(engine))),
-                asyncio.create_task(self._guarded(self._watch_idle(engine, sessions, fal_api))),
-            ]
+            front = Front(sessions, loaded)
+            door = Listener(listener, with_token(front, token=connection.token, port=connection.port))
+            service, background = None, list[asyncio.Task[None]]()
             try:
                 write_connection(self._data, connection)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(front.asked.wait(), 0 if self._fal else FIRST_CLIENT)
+                service = await self._load(sessions)
+                loaded.set_result(service)
                 log.info("bridge %s started on port %d", __version__, connection.port)
                 _say(f"The bridge is running (process {connection.pid}, port {connection.port}).")
+                background = [
+                    asyncio.create_task(self._guarded(service.sweep())),
+                    asyncio.create_task(self._guarded(self._watch_idle(service, sessions))),
+                ]
                 if self._fal is not None:
-                    await self._open_fal_api(fal_api, self._fal)
+                    await self._open_fal_api(service.fal_api, self._fal)
                 await self._asked_to_stop.wait()
+            except Exception as error:
+                if service is None:
+                    loaded.set_exception(_told(error, self._data))
+                    await sessions.gone(LAST_FRAMES)
+                raise
             finally:
-                remove_connection(
-                    self._data, connection
-                )  # from here on a client starts a new bridge, which waits for the lock
-                await self._wind_up(engine, sessions)
-                await fal_api.close()
+                # from here on a client starts a new bridge, which waits for the lock
+                remove_connection(self._data, connection)
+                if service is not None:
+                    await self._wind_up(service.engine, sessions)
+                    await service.fal_api.close()
                 await door.close()
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
-                await engine.close()
+                if service is not None:
+                    await service.engine.close()
                 log.info("bridge stopped")
         return self._code
+
+    async def _load(self, sessions: Sessions) -> "Service":
+        """What answers all but a greeting, with the jobs of before a crash taken up again."""
+        # in a thread, so that others are greeted meanwhile
+        module = await asyncio.to_thread(import_module, f"{__package__}.service")
+        times = self._times
+        service: Service = module.Service(
+            self._data,
+            sessions,
+            worker_idle=times.worker_idle,
+            keep_days=times.keep_days,
+            grace=times.grace,
+            worker=self._worker,
+            stop=self._stop,
+        )
+        service.engine.recover()
+        return service
 
     async def _open_fal_api(self, fal_api: FalAPI, fal: FalOptions) -> None:
         try:
@@ -198,7 +231,7 @@ class _Daemon:
         else:
             _say(f"fal's API is open at {opened['url']}: see “unflatten fal-env”.")
 
-    async def _wind_up(self, engine: Engine, sessions: Sessions) -> None:
+    async def _wind_up(self, engine: "Engine", sessions: Sessions) -> None:
         await engine.drain(self._times.drain)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(sessions.flushed(), LAST_FRAMES)
@@ -212,25 +245,11 @@ class _Daemon:
             self._code = 1
             self._stop()
 
-    async def _sweep(self, engine: Engine) -> None:
-        """Now and then, and soon after a job has ended: a night's batch must not fill the disk by the hour."""
-        while True:
-            ended = engine.endings.count
-            try:
-                engine.endings.write_down_again()
-                await sweep(engine.store, engine.files, days=self._times.keep_days)
-                await asyncio.to_thread(sweep_uploads, self._data / UPLOADS)
-            except (UnflattenError, OSError) as error:
-                log.warning("results could not be swept: %s", getattr(error, "code", None) or type(error).__name__)
-            swept = time.monotonic()
-            while time.monotonic() - swept < SWEEP_EVERY and engine.endings.count == ended:
-                await asyncio.sleep(LOOK_EVERY)
-
-    async def _watch_idle(self, engine: Engine, sessions: Sessions, fal_api: FalAPI) -> None:
+    async def _watch_idle(self, service: "Service", sessions: Sessions) -> None:
         busy = time.monotonic()
         while time.monotonic() - busy < self._times.idle_exit:
             await asyncio.sleep(min(self._times.idle_exit / 4, 30))
-            if fal_api.was_used() or engine.busy or len(sessions):
+            if service.was_used() or len(sessions):
                 busy = time.monotonic()
         log.info("idle for %.0f s", self._times.idle_exit)
         self._stop()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from bridge.errors import UnflattenError
-from bridge.jobs.engine import Engine
 
 if TYPE_CHECKING:
+    from bridge.jobs.engine import Engine
     from bridge.server.fal.server import FalServer
 
 MOST_PORT = 65_535
@@ -23,7 +21,7 @@ class FalOptions:
     """How fal's API is to be opened. port: 0 for any; backend: who splits, None for the default, with these of its own
     options."""
 
-    port: Annotated[int, Field(ge=0, le=MOST_PORT)] = 0
+    port: int = 0
     backend: str | None = None
     options: dict[str, Any] = field(default_factory=dict[str, Any])
 

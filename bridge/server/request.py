@@ -138,14 +138,6 @@ def read_settings(message: Message) -> Settings:
     raise BadSettings(f"The setting “{name}” cannot be used: {first['msg'][:1].lower()}{first['msg'][1:]}.")
 
 
-def read_protocol(message: Message) -> int:
-    """The client's version of the protocol. Raises ProtocolError."""
-    version = message["protocol"]
-    if type(version) is not int or abs(version) > LARGEST_NUMBER:
-        raise protocol.ProtocolError("The protocol’s version must be a whole number.")
-    return version
-
-
 def read_have(message: Message) -> set[int]:
     have = cast("list[object]", message.get("have", []))
     if not isinstance(message.get("have", []), list) or not all(type(each) is int for each in have):

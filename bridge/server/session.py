@@ -1,8 +1,7 @@
-"""Krita's session: one WebSocket connection, as protocol.py describes it."""
+"""One client's WebSocket connection after its greeting, as protocol.py describes it."""
 
 import asyncio
 import contextlib
-import itertools
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -15,63 +14,24 @@ from bridge.errors import Cancelled, UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.jobs.errors import DuplicateJob
 from bridge.jobs.job import Done, Failed, JobEvent, LayerReady, Previewed, Progressed, Stacked
-from bridge.server import json_text, request
+from bridge.server import request
+from bridge.server.frames import Message, decode, receive
 from bridge.server.outbox import Outbox
+from bridge.server.sessions import INTERNAL_ERROR, TRY_AGAIN_LATER
 from bridge.server.upload import Upload
 
-MOST_SESSIONS = 64
-HELLO_PATIENCE = 10.0
 UPLOAD_PATIENCE = 60.0
 """Seconds that a picture on its way in may stand still."""
 TAKING_PATIENCE = 60.0
 """Seconds that a client may leave its answers lie, once they are many."""
-LONGEST_TEXT = 2**18
-"""Characters in one JSON frame: prompts fit many times over, and hundreds of jobs may wait with theirs."""
-
-TRY_AGAIN_LATER = 1013
-PROTOCOL_ERROR = 1002
-INTERNAL_ERROR = 1011
-
-Message = dict[str, Any]
 
 log = logging.getLogger("unflatten")
-
-
-class Sessions:
-    """The connections that are open."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._numbers = itertools.count(1)
-        self._open: set[Session] = set()
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    async def serve(self, socket: WebSocket) -> None:
-        """Serve one connection, from the handshake to its end."""
-        await socket.accept()
-        if len(self._open) >= MOST_SESSIONS:
-            await socket.close(TRY_AGAIN_LATER, "Too many programs are connected to the bridge.")
-            return
-        session = Session(socket, self._engine, next(self._numbers))
-        self._open.add(session)
-        try:
-            await session.run()
-        finally:
-            self._open.discard(session)
-            if not self._open:
-                self._engine.workers.no_clients()
-
-    async def flushed(self) -> None:
-        """Return once every client has been sent what there was for it."""
-        await asyncio.gather(*(session.outbox.flushed() for session in self._open))
 
 
 class Session:
     """One client: what it sends is read here, what it is told goes through its outbox."""
 
-    def __init__(self, socket: WebSocket, engine: Engine, number: int) -> None:
+    def __init__(self, socket: WebSocket, engine: Engine, number: int, *, previews: bool) -> None:
         self.outbox = Outbox(engine.store.mark_delivered)
         self._socket = socket
         self._engine = engine
@@ -80,7 +40,7 @@ class Session:
         self._skipping = False
         """Pixels of a picture that was refused or dropped may still be on their way."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._previews = False
+        self._previews = previews
 
     async def run(self) -> None:
         """Read and answer until either side leaves."""
@@ -98,12 +58,11 @@ class Session:
 
     async def _converse(self) -> None:
         try:
-            if await self._hello():
-                while True:
-                    async with asyncio.timeout(TAKING_PATIENCE):
-                        await self.outbox.room()
-                    await self._read()
-                    await asyncio.sleep(0)  # thousands may have come at once: the other clients have their turn
+            while True:
+                async with asyncio.timeout(TAKING_PATIENCE):
+                    await self.outbox.room()
+                await self._read()
+                await asyncio.sleep(0)  # thousands may have come at once: the other clients have their turn
         except WebSocketDisconnect:
             pass
         except TimeoutError:
@@ -128,39 +87,16 @@ class Session:
 
     # What the client sends
 
-    async def _hello(self) -> bool:
-        try:
-            async with asyncio.timeout(HELLO_PATIENCE):
-                message = self._decode(await self._receive())
-            if message["type"] != "hello":
-                raise protocol.ProtocolError("The first message must be “hello”.")
-            problem = protocol.version_problem(request.read_protocol(message))
-        except (TimeoutError, protocol.ProtocolError) as error:
-            await self._turn_away("protocol", str(error) or "No “hello” arrived in time.")
-            return False
-        if problem is not None:
-            await self._turn_away("protocol_version", problem)
-            return False
-        self._previews = message.get("previews") is True
-        self.outbox.put(protocol.encode("welcome", protocol=protocol.VERSION))
-        return True
-
-    async def _turn_away(self, code: str, sentence: str) -> None:
-        self.outbox.put(protocol.encode("error", **UnflattenError(sentence, code=code).as_dict()))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.outbox.flushed(), HELLO_PATIENCE)
-        await self._close(PROTOCOL_ERROR, "")
-
     async def _read(self) -> None:
         """Take the next frame. Whatever is wrong with it is told, and the session goes on."""
         job = self._upload.request.id if self._upload is not None else None
         try:
             async with asyncio.timeout(UPLOAD_PATIENCE if self._upload is not None else None):
-                frame = await self._receive()
+                frame = await receive(self._socket)
             if "bytes" in frame:
                 await self._take_pixels(frame["bytes"])
                 return
-            message = self._decode(frame)
+            message = decode(frame)
             job = request.named_job(message)
             await self._answer(message)
         except protocol.ProtocolError as error:
@@ -177,24 +113,6 @@ class Session:
         except Exception:
             log.exception("client %d", self._number)
             self._tell_error(UnflattenError("Something went wrong inside the bridge.", "Try again."), job)
-
-    async def _receive(self) -> Message:
-        """The next frame: {text} or {bytes}."""
-        frame = await self._socket.receive()
-        if frame["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(frame.get("code") or 1000)
-        return {kind: frame[kind] for kind in ("text", "bytes") if frame.get(kind) is not None}
-
-    def _decode(self, frame: Message) -> Message:
-        if "text" not in frame:
-            raise protocol.ProtocolError("Pixels arrived where a message was expected.")
-        if len(frame["text"]) > LONGEST_TEXT:
-            raise protocol.ProtocolError("A message is too long.")
-        try:
-            told = json_text.read(frame["text"])
-        except (ValueError, RecursionError):
-            raise protocol.ProtocolError("A message that is not JSON arrived.") from None
-        return protocol.understood(told, protocol.CLIENT_MESSAGES)
 
     async def _answer(self, message: Message) -> None:
         match message["type"]:

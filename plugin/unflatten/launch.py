@@ -62,7 +62,7 @@ class Installation:
 
     def command(self) -> list[str]:
         """What starts the bridge."""
-        return [self.python, "-m", "bridge.cli", "serve"]
+        return [self.python, "-m", "bridge.server"]
 
     def log(self) -> Path:
         """What the bridge said while it started."""

@@ -145,7 +145,7 @@ def test_auto_drops_blanks_and_copies(layered: LayeredModel, picture: Picture, m
     monkeypatch.setattr(module.Run, "frames", frames)
     found = layers_of(draft(layered, picture, num_layers="auto"))
     assert asked == [4, 3]
-    shown = [tuple(each.layer.pixels[..., 3].any(axis=1).nonzero()[0][[0, -1]]) for each in found]
+    shown = [tuple(np.flatnonzero(each.layer.pixels[..., 3].any(axis=1))[[0, -1]]) for each in found]
     assert [each.layer.kind for each in found] == ["background", "object", "object"]
     assert sorted(shown[1:]) == [(10, 59), (70, 119)]
 

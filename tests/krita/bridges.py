@@ -56,7 +56,7 @@ class Bridge:
 
 
 def scripted_python(folder: Path) -> Path:
-    """A program for the plugin to start in place of Python: “python -m bridge.cli serve” with the scripted worker."""
+    """A program for the plugin to start in place of Python: “python -m bridge.server” with the scripted worker."""
     program = folder / "python"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.krita.scripted_bridge\n')
     program.chmod(0o755)

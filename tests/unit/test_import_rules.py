@@ -96,7 +96,9 @@ def test_a_shared_file_that_kritas_python_could_not_run_is_told(source: str, tol
 
 
 def test_the_server_process_loads_nothing_heavy() -> None:
-    show = "import sys, bridge.server.daemon; print(*{name.split('.')[0] for name in sys.modules})"
+    show = (
+        "import sys, bridge.server.daemon, bridge.server.service as _; print(*{n.split('.')[0] for n in sys.modules})"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )

@@ -8,7 +8,8 @@ from bridge.backends import registry
 from bridge.backends.base import Capabilities
 from bridge.backends.choice import choose, offers
 from bridge.errors import BackendUnavailable, BadSettings
-from tests.unit.trial.backends import Trial, TrialOptions, register
+from tests.unit.trial.backends import Trial, TrialOptions
+from tests.unit.trial.known import register
 
 
 class Absent(Trial):

@@ -5,8 +5,8 @@ import pytest
 from bridge.backends import registry
 from bridge.jobs import supervisor
 from tests.unit.command.running import ROOT, CommandLine, Here
-from tests.unit.trial.backends import register
 from tests.unit.trial.bridge import WORKER
+from tests.unit.trial.known import register
 
 
 @pytest.fixture

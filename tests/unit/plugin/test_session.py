@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ class Document:
 @pytest.fixture
 def session(assembled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A session on such a document, with no bridge to be had."""
+    import_module("unflatten")  # while there is no Krita with which it would register itself
     document: Any = Document()
     krita: Any = ModuleType("krita")
     krita.Krita = SimpleNamespace(instance=lambda: SimpleNamespace(documents=lambda: [document]))

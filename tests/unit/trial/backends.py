@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bridge.backends import registry
 from bridge.backends.base import (
     AdaptiveLimit,
     Capabilities,
@@ -41,12 +40,6 @@ if TYPE_CHECKING:
 
 SECONDS_ESTIMATED = 2.0
 ALL_SETTINGS = frozenset(Settings.model_fields)
-
-
-def register() -> None:
-    """Make the trial backends known beside the real ones."""
-    for kind in (Trial, Graphics, Elsewhere):
-        registry.register(kind.name, f"{__name__}:{kind.__name__}")
 
 
 class TrialOptions(BaseModel):
@@ -157,7 +150,7 @@ class Service:
             raise RemoteError("The service broke.", "Try again.", code="service_failed", retryable=True)
         if settings.prompt == "no key":
             raise RemoteError("The service does not accept the key.", "Set another.", code="service_key")
-        yield Paced("Waiting elsewhere", 0, 1, "queued" if self._at_work.locked() else "started")
+        yield Paced("Waiting elsewhere", 0, 1, pace="queued" if self._at_work.locked() else "started")
         async with self._at_work:
             yield Paced("Splitting elsewhere", 0, 1, pace="started")
             await asyncio.sleep(self._options.seconds)

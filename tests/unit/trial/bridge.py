@@ -1,19 +1,23 @@
 """A real bridge in its own process, whose worker knows the trial backend.
 
-Settings are daemon.serve's, in JSON; `fal`: FalOptions'; `internet`: names of servers → the ports that stand for them.
+Settings are daemon.serve's, in JSON; `fal`: FalOptions'; `internet`: names of servers → the ports that stand for them;
+`loading`: seconds that the engine takes longer to load.
 """
 
 import json
 import sys
+import time
 from pathlib import Path
+from types import ModuleType
 
 BRIDGE = (sys.executable, "-m", "tests.unit.trial.bridge")
 """Starts it; the data folder and the settings come after."""
 WORKER = (sys.executable, "-m", "tests.unit.trial.worker")
 
 if __name__ == "__main__":
-    from bridge.server.daemon import FalOptions, serve
-    from tests.unit.trial.backends import register
+    from bridge.server import daemon
+    from bridge.server.fal_api import FalOptions
+    from tests.unit.trial.known import register
 
     register()
 
@@ -24,4 +28,12 @@ if __name__ == "__main__":
         from tests.unit.trial.internet import pretend
 
         pretend(internet)
-    sys.exit(serve(Path(sys.argv[1]), worker=WORKER, **settings))
+    if seconds := settings.pop("loading", None):
+        load = daemon.import_module
+
+        def load_slowly(name: str) -> ModuleType:
+            time.sleep(seconds)
+            return load(name)
+
+        daemon.import_module = load_slowly
+    sys.exit(daemon.serve(Path(sys.argv[1]), worker=WORKER, **settings))

@@ -4,8 +4,8 @@ import sys
 from functools import partial
 
 from bridge.jobs import supervisor
-from tests.unit.trial.backends import register
 from tests.unit.trial.bridge import WORKER
+from tests.unit.trial.known import register
 
 register()
 supervisor.WORKER_COMMAND = WORKER

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from bridge.client import status
 from bridge.connection_file import Connection, read_connection
 from tests.unit.trial import bridge as trial_bridge
 from tests.unit.trial.client import Client
@@ -89,7 +91,8 @@ class Starter:
         def ready() -> bool:
             assert process.poll() is None, process.stdout and process.stdout.read()
             card = read_connection(data)
-            return card is not None and card.pid == process.pid
+            # it answers this when all is loaded, later than it greets
+            return card is not None and card.pid == process.pid and status(data) is not None
 
         wait_for(ready, 20)
         return bridge
@@ -97,11 +100,20 @@ class Starter:
     def stop_all(self) -> None:
         for bridge in self._started:
             if bridge.process.poll() is None:
-                bridge.process.terminate()
-                try:
-                    bridge.process.wait(20)
-                except subprocess.TimeoutExpired:
-                    bridge.process.kill()
-                    bridge.process.wait(5)
+                _end(bridge)
             assert bridge.process.stdout is not None
             bridge.process.stdout.close()
+
+
+def _end(bridge: Bridge) -> None:
+    """A bridge gives a job that still runs ten seconds. A test that has ended waits for none."""
+    workers = bridge.children()
+    bridge.process.terminate()
+    try:
+        bridge.process.wait(1)
+    except subprocess.TimeoutExpired:
+        bridge.process.kill()
+        bridge.process.wait(5)
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()

@@ -3,7 +3,7 @@
 import sys
 
 from bridge.jobs.worker import main
-from tests.unit.trial.backends import register
+from tests.unit.trial.known import register
 
 register()
 
