@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from bridge.backends.base import DraftLayer, JobContext, Model, Progress
+from bridge.backends.base import DraftLayer, JobContext, Model, Preview, Progress
 from bridge.errors import BadPicture, NothingFound, UselessDraft
 from bridge.finish.exact import make_exact
 from bridge.finish.fit import Fitted, fit
@@ -63,7 +63,7 @@ class Report:
         return asdict(self)
 
 
-Step = Progress | Planned | Finished | Report
+Step = Progress | Preview | Planned | Finished | Report
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,10 @@ def decompose(picture: Picture, settings: Settings, model: Model, job: JobContex
     yield from finish(picture, settings, drafted.layers, job, seconds=drafted.seconds)
 
 
-def draft(picture: Picture, settings: Settings, model: Model, job: JobContext) -> Generator[Progress, None, Drafted]:
-    """The first half: let `model` split the picture. Yields progress, returns the draft.
+def draft(
+    picture: Picture, settings: Settings, model: Model, job: JobContext
+) -> Generator[Progress | Preview, None, Drafted]:
+    """The first half: let `model` split the picture. Yields progress and previews, returns the draft.
 
     Raises BadPicture, Cancelled, and what the model raises.
     """

@@ -5,7 +5,7 @@ whose `chunks` (and `view_chunks`) says how many follow, each at most CHUNK byte
 types are an error.
 
 Client → bridge
-    hello {protocol}                                         first frame; answered by welcome or error
+    hello {protocol, previews?}                              first frame; answered by welcome or error
     decompose {job, settings?, backend?, options?, batch?,
                picture: {width, height, model, depth, channels?, chunks, view_chunks?, profile_bytes?}}
                + pixels, the view's pixels, the profile, without waiting for an answer
@@ -15,6 +15,8 @@ Bridge → client
     welcome {protocol} · backends {backends: [...]} · estimate {seconds, dollars}
     accepted {job, position}   the picture has arrived whole and is stored; position: how many pictures go first
     progress {job, stage, step, steps, seconds_left?}
+    preview {job, layers, width, height} + one frame: what the layers look like so far, back to front, each of
+                                             width × height pixels of RGBA; only for who said hello with previews: true
     stack {job, layers: [{name, kind, rect: [left, top, width, height]}]}    back to front
     layer {job, index, rect, chunks} + pixels in the picture's own model, depth and order of channels
     done {job, report: {...}} · error {job?, code, kind?, message, hint, retryable}
@@ -60,6 +62,7 @@ SERVER_MESSAGES: dict[str, list[str]] = {
     "estimate": ["seconds", "dollars"],
     "accepted": ["job", "position"],
     "progress": ["job", "stage", "step", "steps"],
+    "preview": ["job", "layers", "width", "height"],
     "stack": ["job", "layers"],
     "layer": ["job", "index", "rect", "chunks"],
     "done": ["job", "report"],

@@ -13,6 +13,9 @@ from bridge.errors import Cancelled, UnflattenError
 from bridge.settings import Settings
 
 if TYPE_CHECKING:  # numpy is for workers: the engine's process, which idles with Krita, does without it
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bridge.picture import Layer, Picture
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "Pace",
     "Paced",
     "Placement",
+    "Preview",
     "Progress",
     "RemoteBackend",
     "RemoteError",
@@ -95,11 +99,15 @@ def computer_wide(default: Any, **constraints: Any) -> Any:
 
 @dataclass(frozen=True)
 class Progress:
-    """A step of a stage is done: `step` of `steps`. `stage` is a short phrase for the user ("Reading text")."""
+    """A step of a stage is done: `step` of `steps`. `stage` is a short phrase for the user ("Reading text").
+
+    seconds_left: until the job's end, where the backend itself can tell.
+    """
 
     stage: str
     step: int
     steps: int
+    seconds_left: float | None = None
 
 
 Pace = Literal["started", "queued", "refused"]
@@ -113,6 +121,13 @@ class Paced(Progress):
     """
 
     pace: Pace = "started"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the layers look like so far: small pictures of one size, back to front, (h, w, 4) uint8 straight sRGB."""
+
+    images: "tuple[NDArray[np.uint8], ...]"
 
 
 @dataclass(frozen=True)
@@ -148,8 +163,12 @@ class Model(Protocol):
 
     def draft(
         self, picture: "Picture", settings: Settings, job: JobContext
-    ) -> Generator[Progress | DraftLayer, None, None]:
-        """Progress, then the layers back to front. Raises UnflattenError and what `checkpoint` raises."""
+    ) -> Generator[Progress | Preview | DraftLayer, None, None]:
+        """Progress and previews, then the layers back to front. Raises UnflattenError and what `checkpoint` raises.
+
+        A model that also has a method `memory_wanted() -> bool` is asked between jobs whether another program needs the
+        memory that it holds; it is given up then.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from bridge.backends import preferences, registry
-from bridge.backends.base import AnyBackend, Capabilities, RemoteBackend
+from bridge.backends.base import AnyBackend, Capabilities, Placement, RemoteBackend
 from bridge.errors import BackendUnavailable, BadSettings, UnflattenError
 
 
@@ -27,6 +27,13 @@ class Choice:
     def remote(self) -> RemoteBackend | None:
         """The backend where a service splits; None where this computer does."""
         return self.backend if isinstance(self.backend, RemoteBackend) else None
+
+    @property
+    def placement(self) -> Placement:
+        """Where its jobs run, as the user has decided: options that are called as a placement's fields stand for
+        them."""
+        fields = {"keep_alive", "leaves_with_client"} & type(self.options).model_fields.keys()
+        return replace(self.backend.placement, **{name: getattr(self.options, name) for name in fields})
 
     def capabilities(self) -> Capabilities:
         """What it can do, the user's leave to send pictures away included."""

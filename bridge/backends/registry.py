@@ -8,6 +8,7 @@ from bridge.errors import BackendUnavailable
 _BACKENDS: dict[str, str] = {
     "builtin": "bridge.backends.builtin.backend:Builtin",
     "fal": "bridge.backends.fal.backend:Fal",
+    "diffusers": "bridge.backends.diffusers.backend:Diffusers",
 }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,7 +14,7 @@ from bridge.errors import UnflattenError
 from bridge.jobs import drafts, reuse
 from bridge.jobs.errors import LayersGone
 from bridge.jobs.files import JobFiles
-from bridge.jobs.job import LayerReady, SavedImage, Stacked, State
+from bridge.jobs.job import LayerReady, Previewed, SavedImage, Stacked, State
 from bridge.jobs.lanes import Lane, Place, Scheduler
 from bridge.jobs.live import Clock, LiveJob, LiveJobs
 from bridge.jobs.plain import outlines_from_plain, output_to_plain, source_to_plain
@@ -60,7 +61,7 @@ class Executor:
         if await self._reused(live):
             return
         chosen = choose(live.job.request.backend, live.job.request.options).check()
-        remote, placement = chosen.remote, chosen.backend.placement
+        remote, placement = chosen.remote, chosen.placement
         if remote is None and placement.lane == CPU:
             async with self._place(live, self.scheduler.cpu):
                 self._begin(live, chosen)
@@ -181,14 +182,7 @@ class Executor:
             "seed": live.seed,
             "drafted": 0.0 if live.clock is None else round(live.clock.taken, 3),
         }
-        events = self._workers.run(
-            live.id,
-            order,
-            lane=placement.lane,
-            keep_alive=placement.keep_alive,
-            cancel_patience=placement.cancel_patience,
-        )
-        async with aclosing(events):
+        async with aclosing(self._workers.run(live.id, order, placement)) as events:
             async for event in events:
                 self._apply(live, chosen, event)
 
@@ -200,7 +194,9 @@ class Executor:
                 job.width, job.height = event["width"], event["height"]
                 live.clock = live.clock or self._clock(live, chosen)
             case "progress":
-                live.progressed(Progress(event["stage"], event["step"], event["steps"]))
+                live.progressed(Progress(event["stage"], event["step"], event["steps"], event.get("seconds_left")))
+            case "preview":
+                live.tell(Previewed(event["layers"], event["width"], event["height"], Path(event["path"])))
             case "stack":
                 job.layers = outlines_from_plain(event["layers"])
                 job.state = State.FINISHING

@@ -198,6 +198,17 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Previewed:
+    """What the layers look like so far: `layers` small pictures, back to front, each of width × height pixels of 8-bit
+    straight RGBA, one after the other in the file `path`, which goes when there is a newer one."""
+
+    layers: int
+    width: int
+    height: int
+    path: Path
+
+
+@dataclass(frozen=True)
 class Stacked:
     """The stack's outline, back to front, before its pixels."""
 
@@ -229,6 +240,6 @@ class Failed:
     error: UnflattenError
 
 
-JobEvent = Progressed | Stacked | LayerReady | Done | Failed
+JobEvent = Progressed | Previewed | Stacked | LayerReady | Done | Failed
 Listener = Callable[[str, JobEvent], None]
 """Called with the job's id, in the engine's event loop; must not wait."""

@@ -82,7 +82,9 @@ class LiveJob:
 
     def progressed(self, step: Progress) -> None:
         """A step is done: tell it with the time left, to those too who wait for the same."""
-        left = self.clock.left(step.step, step.steps) if self.clock is not None else None
+        left = step.seconds_left
+        if left is None and self.clock is not None:
+            left = self.clock.left(step.step, step.steps)
         self.show(Progressed(step.stage, step.step, step.steps, left))
 
     def show(self, progress: Progressed) -> None:

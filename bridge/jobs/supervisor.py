@@ -11,7 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from bridge.backends.placement import CPU
+from bridge.backends.placement import CPU, Placement, python_of
 from bridge.errors import UnflattenError, WorkerDied
 from bridge.jobs.memory import give_back_memory
 from bridge.jobs.process import WorkerProcess
@@ -26,6 +26,7 @@ WORKER_COMMAND = (
     "import sys; sys.path.append(sys.argv[1]); from bridge.jobs.worker import main; main(int(sys.argv[2]))",
     str(Path(__file__).parents[2]),
 )
+PROCESSOR = Placement(CPU)
 ANSWER_PATIENCE = 60.0
 """Seconds that a question may take."""
 TRIES = 2
@@ -45,6 +46,8 @@ class Workers:
         self._idle = idle
         self._command = command
         self._workers: defaultdict[str, list[Supervisor]] = defaultdict(list)
+        self._leaving: set[str] = set()
+        """Lanes whose models go with the last client."""
 
     @property
     def state(self) -> str:
@@ -65,25 +68,32 @@ class Workers:
         Never raises: an error shows when the job runs.
         """
         with contextlib.suppress(UnflattenError, OSError):
-            await self._free(CPU, self._idle).prepare(backend)
+            await self._free(PROCESSOR).prepare(backend)
 
-    async def run(
-        self, job: str, order: Message, *, lane: str = CPU, keep_alive: float = 60.0, cancel_patience: float = 3.0
-    ) -> AsyncGenerator[Message, None]:
-        """Run a job in one of the lane's workers, and yield its events up to `done`.
+    async def run(self, job: str, order: Message, placement: Placement = PROCESSOR) -> AsyncGenerator[Message, None]:
+        """Run a job in one of its lane's workers, and yield its events up to `done`.
 
-        Raises what the worker reports, and WorkerDied. Where whoever listens is cancelled, the worker gets
-        `cancel_patience` seconds to end the job in order, then it is ended. keep_alive: seconds that the worker, and
-        the model loaded in it, outlive the job.
+        Raises what the worker reports, and WorkerDied. Where whoever listens is cancelled, the worker gets the
+        placement's `cancel_patience` to end the job in order, then it is ended.
         """
-        worker = self._free(lane, self._idle if lane == CPU else keep_alive)
-        async with aclosing(worker.run(job, order, cancel_patience)) as events:
+        if placement.leaves_with_client:
+            self._leaving.add(placement.lane)
+        else:
+            self._leaving.discard(placement.lane)
+        worker = self._free(placement)
+        async with aclosing(worker.run(job, order, placement.cancel_patience)) as events:
             async for event in events:
                 yield event
 
+    def no_clients(self) -> None:
+        """The last client has gone: end the workers without a job whose models were to go with it."""
+        for lane in self._leaving:
+            for worker in self._workers[lane]:
+                worker.rest()
+
     async def ask(self, question: str, *, patience: float = ANSWER_PATIENCE, **fields: object) -> Message:
         """A worker's answer to a question, beside its job. patience: seconds. Raises what it reports."""
-        worker = self._workers[CPU][0] if self._workers[CPU] else self._free(CPU, self._idle)
+        worker = self._workers[CPU][0] if self._workers[CPU] else self._free(PROCESSOR)
         for _ in range(TRIES - 1):
             with contextlib.suppress(WorkerDied):
                 return await worker.ask(question, fields, patience)
@@ -99,13 +109,16 @@ class Workers:
         """End all of them, kindly first."""
         await asyncio.gather(*(worker.close() for lane in self._workers.values() for worker in lane))
 
-    def _free(self, lane: str, idle: float) -> "Supervisor":
+    def _free(self, placement: Placement) -> "Supervisor":
         """A supervisor of the lane whose worker has no job; places in the lane bound how many there are."""
-        for worker in self._workers[lane]:
+        idle = self._idle if placement.lane == CPU else placement.keep_alive
+        for worker in self._workers[placement.lane]:
             if worker.job is None:
+                worker.idle = idle
                 return worker
-        worker = Supervisor(self._last_words, idle=idle, command=self._command)
-        self._workers[lane].append(worker)
+        python = [str(python_of(placement.environment))] if placement.environment else self._command[:1]
+        worker = Supervisor(self._last_words, idle=idle, command=[*python, *self._command[1:]])
+        self._workers[placement.lane].append(worker)
         return worker
 
 
@@ -114,8 +127,8 @@ class Supervisor:
 
     def __init__(self, last_words: Path | None, *, idle: float, command: Sequence[str]) -> None:
         self.job: str | None = None
+        self.idle = idle
         self._last_words = last_words
-        self._idle = idle
         self._command = command
         self._worker: WorkerProcess | None = None
         self._starting = asyncio.Lock()
@@ -227,9 +240,10 @@ class Supervisor:
     def _rest_later(self) -> None:
         self._stay()
         if self._worker is not None:
-            self._rest = asyncio.get_running_loop().call_later(self._idle, self._rest_now)
+            self._rest = asyncio.get_running_loop().call_later(self.idle, self.rest)
 
-    def _rest_now(self) -> None:
+    def rest(self) -> None:
+        """End the worker, unless it has something to do."""
         if self._worker is None:
             return
         if self._worker.asked or self.job is not None:

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 from bridge.backends import registry
-from bridge.backends.base import Fetched, JobContext, Model, Progress, RemoteBackend
+from bridge.backends.base import Fetched, JobContext, Model, Preview, Progress, RemoteBackend
 from bridge.decompose import Drafted, Finished, Planned, Report, Step, decompose, draft, finish
 from bridge.files.disk import write_whole
-from bridge.jobs import drafts
+from bridge.jobs import drafts, previews
 from bridge.jobs.files import PACKED, PICTURE
 from bridge.jobs.job import ImageFile, RawPicture, Source
 from bridge.jobs.outputs import open_writer
@@ -50,7 +50,7 @@ class Work:
         """The first half: the draft stays in the job's folder."""
         picture = self._open()
         steps = draft(picture, self._settings, self._model(), self._context)
-        layers = run_to_end(steps, self._report_progress).layers
+        layers = run_to_end(steps, self._show).layers
         drafts.write_local(self._folder, drafts.LocalDraft(layers, self._context.notes, self._context.cost))
         self._tell("done")
 
@@ -84,8 +84,8 @@ class Work:
         with open_writer(self._output, self._folder, self._source, picture, self._tell) as write, closing(steps):
             for step in steps:
                 match step:
-                    case Progress():
-                        self._report_progress(step)
+                    case Progress() | Preview():
+                        self._show(step)
                     case Planned(stack):
                         write.plan(stack)
                         self._tell("stack", layers=[[each.name, each.kind, each.rect] for each in stack.layers])
@@ -95,16 +95,22 @@ class Work:
                         write.end()
                         self._tell("done", report=step.as_dict())
 
-    def _report_progress(self, step: Progress) -> None:
-        self._tell("progress", stage=step.stage, step=step.step, steps=step.steps)
+    def _show(self, step: Progress | Preview) -> None:
+        if isinstance(step, Progress):
+            left = {} if step.seconds_left is None else {"seconds_left": step.seconds_left}
+            self._tell("progress", stage=step.stage, step=step.step, steps=step.steps, **left)
+        else:
+            self._tell("preview", **previews.write(self._folder, step))
 
 
-def run_to_end(steps: Generator[Progress, None, Drafted], report: Callable[[Progress], None]) -> Drafted:
-    """Run a generator to its end, reporting its steps; what it returns."""
+def run_to_end(
+    steps: Generator[Progress | Preview, None, Drafted], show: Callable[[Progress | Preview], None]
+) -> Drafted:
+    """Run a generator to its end, showing its steps; what it returns."""
     with closing(steps):
         while True:
             try:
-                report(next(steps))
+                show(next(steps))
             except StopIteration as end:
                 return end.value
 
@@ -130,8 +136,19 @@ class _Resident:
             self._key = key
         return self._loaded
 
+    def watches_memory(self) -> bool:
+        """Whether the model can tell that its memory is wanted."""
+        return hasattr(self._loaded, "memory_wanted")
+
+    def memory_wanted(self) -> bool:
+        return self.watches_memory() and bool(getattr(self._loaded, "memory_wanted")())  # noqa: B009
+
 
 _resident = _Resident()
+watches_memory = _resident.watches_memory
+"""Whether a model is loaded that can tell that another program needs its memory."""
+memory_wanted = _resident.memory_wanted
+"""Whether another program needs the memory of the model that is loaded."""
 
 
 def prepare(backend: str | None) -> None:

@@ -4,8 +4,9 @@ In:  prepare {backend} · cancel {job}
      split | draft | finish {job, folder, source, output, settings, backend, options, seed, drafted?}
          split: the whole way with a model of this process; draft: its first half, finish: the second, from the folder
      pack {id, folder, source, settings, backend} · decode {id, folder}, each as {do: …}. The end ends the process.
-Out: taken {job} · opened {job, width, height} · progress {job, stage, step, steps} · stack {job, layers}
-     layer {job, index}, once its file is whole · image {job, index, nbytes, unsafe} · done {job, report?}
+Out: taken {job} · opened {job, width, height} · progress {job, stage, step, steps, seconds_left?} · stack {job, layers}
+     preview {job, layers, width, height, path} · layer {job, index}, once its file is whole
+     image {job, index, nbytes, unsafe} · done {job, report?}
      error {job?|id?, code, kind, message, hint, retryable, where} · answer {id, …}, each as {event: …}
 """
 
@@ -30,6 +31,8 @@ from bridge.jobs.memory import Cycles
 
 Message = dict[str, Any]
 
+LOOK_EVERY = 5.0
+"""Seconds between two looks at whether another program needs the memory of an idle model."""
 NICENESS = 10
 """Krita's own brush strokes go first."""
 
@@ -49,13 +52,29 @@ class Worker:
         """Do what is ordered, until the engine closes the pipe."""
         threading.Thread(target=self._listen, name="orders", daemon=True).start()
         while True:
-            order = self._runs.get()
+            order = self._next()
             if order["do"] == "prepare":
                 self._prepare(order)
             else:
                 self._run(order)
             self._cancelled.discard(str(order.get("job")))
             self._cycles.free()
+
+    def _next(self) -> Message:
+        """The next order. A model whose memory another program needs goes meanwhile, with this process: a graphics
+        card's driver gives back the rest of it only then."""
+        while True:
+            try:
+                return self._runs.get(timeout=LOOK_EVERY if self._watches_memory() else None)
+            except queue.Empty:
+                from bridge.jobs import work
+
+                if work.memory_wanted():
+                    os._exit(0)
+
+    def _watches_memory(self) -> bool:
+        work = sys.modules.get("bridge.jobs.work")  # no picture library is loaded just to ask
+        return work is not None and work.watches_memory()
 
     def _listen(self) -> None:
         for line in self._orders:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from starlette.websockets import WebSocket
 
 from bridge import protocol
-from bridge.jobs.job import LayerReady
+from bridge.jobs.job import LayerReady, Previewed
 
 MOST_ITEMS = 1000
 MOST_TEXT = 2 * 2**20
@@ -17,7 +17,7 @@ MOST_TEXT = 2 * 2**20
 
 
 class _Item(NamedTuple):
-    content: str | LayerReady
+    content: str | LayerReady | Previewed
     job: str = ""
     end: bool = False
 
@@ -51,6 +51,10 @@ class Outbox:
         if before is not None:
             self._take(before)
         self._passing[job] = self._put(_Item(text, job))
+
+    def put_preview(self, job: str, preview: Previewed) -> None:
+        """Where the client is slow, older ones are gone by the time they could be sent, and are left out."""
+        self._put(_Item(preview, job))
 
     def put_layer(self, job: str, layer: LayerReady) -> None:
         self._put(_Item(layer, job))
@@ -103,10 +107,23 @@ class Outbox:
                     await socket.send_text(item.content)
                     if item.end:
                         self._delivered(item.job)
+                elif isinstance(item.content, Previewed):
+                    await _send_preview(socket, item.job, item.content)
                 else:
                     await _send_layer(socket, item.job, item.content)
         finally:
             self._empty.set()
+
+
+async def _send_preview(socket: WebSocket, job: str, preview: Previewed) -> None:
+    """Send a preview's message and its pixels, unless there is a newer one."""
+    try:
+        pixels = preview.path.read_bytes()
+    except FileNotFoundError:
+        return
+    about = protocol.encode("preview", job=job, layers=preview.layers, width=preview.width, height=preview.height)
+    await socket.send_text(about)
+    await socket.send_bytes(pixels)
 
 
 async def _send_layer(socket: WebSocket, job: str, layer: LayerReady) -> None:

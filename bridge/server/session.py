@@ -14,7 +14,7 @@ from bridge.backends.choice import offers
 from bridge.errors import Cancelled, UnflattenError
 from bridge.jobs.engine import Engine
 from bridge.jobs.errors import DuplicateJob
-from bridge.jobs.job import Done, Failed, JobEvent, LayerReady, Progressed, Stacked
+from bridge.jobs.job import Done, Failed, JobEvent, LayerReady, Previewed, Progressed, Stacked
 from bridge.server import json_text, request
 from bridge.server.outbox import Outbox
 from bridge.server.upload import Upload
@@ -60,6 +60,8 @@ class Sessions:
             await session.run()
         finally:
             self._open.discard(session)
+            if not self._open:
+                self._engine.workers.no_clients()
 
     async def flushed(self) -> None:
         """Return once every client has been sent what there was for it."""
@@ -78,6 +80,7 @@ class Session:
         self._skipping = False
         """Pixels of a picture that was refused or dropped may still be on their way."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._previews = False
 
     async def run(self) -> None:
         """Read and answer until either side leaves."""
@@ -138,6 +141,7 @@ class Session:
         if problem is not None:
             await self._turn_away("protocol_version", problem)
             return False
+        self._previews = message.get("previews") is True
         self.outbox.put(protocol.encode("welcome", protocol=protocol.VERSION))
         return True
 
@@ -257,6 +261,9 @@ class Session:
                 known = {} if left is None else {"seconds_left": left}
                 text = protocol.encode("progress", job=job, stage=stage, step=step, steps=steps, **known)
                 self.outbox.put_passing(job, text)
+            case Previewed():
+                if self._previews:
+                    self.outbox.put_preview(job, event)
             case Stacked(layers=layers):
                 outlines = [{"name": each.name, "kind": each.kind, "rect": list(each.rect)} for each in layers]
                 self.outbox.put(protocol.encode("stack", job=job, layers=outlines))

@@ -168,7 +168,7 @@ class _Watch:
         self.stop()
         if not self._job.begun:
             self._job.begun = True
-            yield Paced(logs.STAGE, 0, 1, "started")
+            yield Paced(logs.STAGE, 0, 1, pace="started")
         yield from filter(None, map(logs.read, status.logs))
 
     def lost(self) -> None:
@@ -181,7 +181,7 @@ class _Watch:
             self._waits.cancel()
 
     def _tell_queued(self) -> None:
-        self._job.tell(Paced("Waiting at fal", 0, 1, "queued"))
+        self._job.tell(Paced("Waiting at fal", 0, 1, pace="queued"))
 
 
 @asynccontextmanager

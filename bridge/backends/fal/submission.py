@@ -68,7 +68,7 @@ class Submission:
 
     async def _not_taken(self, status: int) -> None:
         self._job.tell(
-            Paced("fal has too much to do: waiting", 0, 1, "refused")
+            Paced("fal has too much to do: waiting", 0, 1, pace="refused")
             if status == 429
             else Progress("fal cannot be reached: trying again", 0, 1)
         )

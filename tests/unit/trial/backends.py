@@ -159,7 +159,7 @@ class Service:
             raise RemoteError("The service does not accept the key.", "Set another.", code="service_key")
         yield Paced("Waiting elsewhere", 0, 1, "queued" if self._at_work.locked() else "started")
         async with self._at_work:
-            yield Paced("Splitting elsewhere", 0, 1, "started")
+            yield Paced("Splitting elsewhere", 0, 1, pace="started")
             await asyncio.sleep(self._options.seconds)
 
     async def fetch(self, handle: str, settings: Settings, job: RemoteJob) -> Fetched:
