@@ -47,7 +47,13 @@ def test_an_adapter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "tensors", [weights.lora(inner=48), weights.lora(layers=9), {"unet.lora_A.weight": Tensor("F32", (4, 4))}]
+    "tensors",
+    [
+        weights.lora(inner=48),
+        weights.lora(layers=9),
+        {"unet.lora_A.weight": Tensor("F32", (4, 4))},
+        {"lora_unet_transformer_blocks_0_attn_to_q.lora_down.weight": Tensor("F32", (4, 32))},
+    ],
 )
 def test_an_adapter_to_another_model(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
     with pytest.raises(BadModel, match="to another model"):
