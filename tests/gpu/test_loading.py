@@ -16,6 +16,7 @@ from bridge.backends.diffusers.loading import Parts
 from bridge.backends.diffusers.lora import Lora
 from bridge.backends.diffusers.plan import Place, Plan, Weights
 from bridge.backends.diffusers.quantised import PackedLinear
+from bridge.backends.diffusers.reader import Reader
 from tests.gpu import running
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -62,11 +63,39 @@ def test_packed_weights_are_nearly_the_same(model: Path, wanted: torch.Tensor, w
     assert 0 < off(parts, wanted) < bound
 
 
-@pytest.mark.parametrize("place", ["device", "turns", "blocks"])
-def test_each_layout_gives_the_same(model: Path, parts: Parts, picture: Image.Image, place: Place) -> None:
+LAYOUTS: list[tuple[Place, Place]] = [("turns", "turns"), ("device", "blocks"), ("device", "cpu"), ("blocks", "blocks")]
+
+
+@pytest.mark.parametrize("places", LAYOUTS)
+def test_each_layout_gives_the_same(
+    model: Path, parts: Parts, picture: Image.Image, places: tuple[Place, Place]
+) -> None:
     plain = running.frames(parts, picture)
-    other = running.frames(running.loaded(model, laid_out("as they are", place, place)), picture)
+    other = running.frames(running.loaded(model, laid_out("as they are", *places)), picture)
     assert all(np.array_equal(a, b) for a, b in zip(plain, other, strict=True))
+
+
+def embedded(parts: Parts) -> torch.Tensor:
+    return Reader(parts, lambda: None).embed("a red kite over the sea").embedded
+
+
+@pytest.mark.parametrize(("weights", "bound"), [("fp8", 0.06), ("int8", 0.02)])
+def test_a_packed_text_encoder_says_nearly_the_same(
+    model: Path, parts: Parts, weights: Weights, bound: float, tmp_path: Path
+) -> None:
+    """Also with the names that its tensors were published under."""
+    wanted = embedded(parts)
+    older = tmp_path / "text_encoder"
+    shutil.copytree(model / "text_encoder", older)
+    tensors = load_file(older / "model.safetensors")
+    named = {
+        name.replace("model.visual.", "visual.").replace("model.language_model.", "model."): tensor
+        for name, tensor in tensors.items()
+    }
+    save_file(named, older / "model.safetensors")
+    packed = embedded(running.loaded(model, laid_out(weights)))
+    assert 0 < float((packed - wanted).abs().mean() / wanted.abs().mean()) < bound
+    assert torch.equal(embedded(running.loaded(model, laid_out(weights), text_encoder=older)), packed)
 
 
 def test_packed_weights_come_block_by_block(model: Path, wanted: torch.Tensor) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from bridge.backends.base import Capabilities, Estimate, FixedLimit, Model, Placement
 from bridge.backends.diffusers import environment, library
 from bridge.backends.diffusers import options as own
+from bridge.backends.shelf import ModelShelf
 from bridge.errors import BackendUnavailable
 from bridge.settings import Settings
 
@@ -41,6 +42,13 @@ class Diffusers:
     )
     Options: ClassVar[type[BaseModel]] = own.Options
     credential = None
+
+    @property
+    def models(self) -> ModelShelf:
+        """The models that it can be given."""
+        from bridge.backends.diffusers.shelf import Shelf
+
+        return Shelf()
 
     def capabilities(self, options: own.Options) -> Capabilities:
         """Whether its environment and a model are here; neither is loaded for that."""

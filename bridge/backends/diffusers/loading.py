@@ -17,14 +17,14 @@ from diffusers import (
     QwenImageTransformer2DModel,
 )
 from diffusers.hooks import apply_group_offloading
-from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, Qwen2VLImageProcessorPil
+from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, Qwen2VLImageProcessorPil
 
-from bridge.backends.diffusers import sizes, weights
+from bridge.backends.diffusers import weights
 from bridge.backends.diffusers.gguf_files import load_gguf
 from bridge.backends.diffusers.library import ModelFiles
 from bridge.backends.diffusers.lora import Lora
-from bridge.backends.diffusers.plan import Need, Plan
-from bridge.backends.diffusers.shipped import config_of
+from bridge.backends.diffusers.plan import Plan
+from bridge.backends.diffusers.shipped import config_of, folder_of
 
 STORAGE = {"as they are": None, "fp8": torch.float8_e4m3fn, "int8": torch.int8}
 TORCH_NAMES = {"rocm": "cuda"}
@@ -55,6 +55,11 @@ class Parts:
                 component.to("cpu")
                 empty_cache(self.device)
 
+    @property
+    def encoder_device(self) -> str:
+        """Where the text encoder computes."""
+        return "cpu" if self.plan.encoder == "cpu" else self.device
+
     def place(self, name: str) -> str:
         return {"transformer": self.plan.transformer, "text_encoder": self.plan.encoder}.get(name, "device")
 
@@ -78,26 +83,6 @@ def dtype_of(accelerator: str) -> torch.dtype:
     return torch.bfloat16
 
 
-def need_of(files: ModelFiles, width: int, height: int, layers: int, accelerator: str) -> Need:
-    """What a picture of that size needs with that model."""
-    item = torch.tensor([], dtype=dtype_of(accelerator)).element_size()
-    transformer, vae = config_of(files, "transformer"), config_of(files, "vae")
-    packed = files.form != "bf16"
-    whole = files.transformer_bytes if packed else sizes.transformer_weights(transformer) * item
-    encoder = sizes.encoder_weights(config_of(files, "text_encoder")) * item
-    if files.form == "bnb4":
-        encoder = files.text_encoder_bytes
-    return Need(
-        transformer=whole,
-        encoder=encoder,
-        vae=sum(file.stat().st_size for file in (files.base / "vae").glob("*.safetensors")),
-        block=whole // max(transformer["num_layers"], 1),
-        step=sizes.step_bytes(transformer, sizes.tokens(width, height, layers), item),
-        decode=sizes.decode_bytes(vae, width, height, item),
-        packed=packed,
-    )
-
-
 def load(files: ModelFiles, plan: Plan, accelerator: str) -> Parts:
     """All components where the plan wants them.
 
@@ -108,7 +93,7 @@ def load(files: ModelFiles, plan: Plan, accelerator: str) -> Parts:
     if plan.tiled:
         vae.enable_tiling()
     transformer = _place(load_transformer(files, plan, device, dtype), plan.transformer, device)
-    encoder = _place(_load_encoder(files, dtype), plan.encoder, device)
+    encoder = _place(load_encoder(files, plan, device, dtype), plan.encoder, device)
     pipe = QwenImageLayeredPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(files.base / "scheduler", local_files_only=True),
         vae=vae.to(device),
@@ -129,15 +114,25 @@ def load_transformer(files: ModelFiles, plan: Plan, device: str, dtype: torch.dt
         return QwenImageTransformer2DModel.from_pretrained(files.transformer, torch_dtype=dtype, local_files_only=True)
     with init_empty_weights():
         model: Any = QwenImageTransformer2DModel.from_config(config_of(files, "transformer"))
-    storage = STORAGE[plan.weights] or (torch.float8_e4m3fn if files.form == "fp8" else None)
+    storage = torch.float8_e4m3fn if files.form == "fp8" else STORAGE[plan.weights]
     weights.fill(model, files.transformer, dtype, device if plan.transformer == "device" else "cpu", storage, lora)
     return model.eval()
 
 
-def _load_encoder(files: ModelFiles, dtype: torch.dtype) -> Any:
-    return Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        files.text_encoder, dtype=dtype, local_files_only=True
-    ).eval()
+def load_encoder(files: ModelFiles, plan: Plan, device: str, dtype: torch.dtype) -> Any:
+    """The text encoder, on the device where the plan keeps it there."""
+    storage = STORAGE[plan.weights]
+    if storage is None or files.form == "bnb4":
+        model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            files.text_encoder, dtype=dtype, local_files_only=True
+        )
+        return model.eval()
+    config: Any = AutoConfig.from_pretrained(folder_of(files, "text_encoder"), local_files_only=True)
+    with init_empty_weights():
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    place = device if plan.encoder == "device" else "cpu"
+    weights.fill(model, files.text_encoder, dtype, place, storage, Lora(None))
+    return model.eval()
 
 
 def _place(component: Any, place: str, device: str) -> Any:

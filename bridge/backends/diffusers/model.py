@@ -113,7 +113,7 @@ class LayeredModel:
     def _named(self, parts: Parts, frames: list[Frame], job: JobContext) -> Steps:
         """The frames as draft layers, each with a name where one can be had."""
         names = [""] * len(frames)
-        if self._residence.options.name_layers and parts.plan.encoder != "blocks":
+        if self._residence.options.name_layers and parts.plan.encoder in ("device", "turns"):
             reader = Reader(parts, job.checkpoint)
             with parts.on_device("text_encoder"):
                 for number, frame in enumerate(frames):

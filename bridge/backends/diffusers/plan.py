@@ -3,6 +3,7 @@
 A plan never counts on swapping: where none fits, none is made, and the refusal says what would help.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,8 +13,8 @@ DEVICE_RESERVE = GB
 """Bytes of the card for its driver's own needs, and for a screen that hangs on it."""
 RAM_RESERVE = 2 * GB
 """Bytes of the computer's memory that are left to everything else."""
-LOADING = 5 * GB
-"""Bytes of the computer's memory while weights go to the card: the largest file of them."""
+LOADING = GB
+"""Bytes of the computer's memory while weights go to the card, tensor by tensor."""
 BLOCKS_AHEAD = 2
 """Blocks on the card at a time where they are fetched one after the other: the one at work and the next."""
 HOPELESS_ON_CPU = 2 * GB
@@ -25,15 +26,15 @@ TILING_COST = 0.05
 """Seconds of a step that this is worth, spread over all steps."""
 PACKED_COST = {"as they are": 0.0, "fp8": 0.1, "int8": 0.15}
 """The same for weights that are unpacked before each use."""
-ENCODER_LAYERS = 14
+ENCODER_PIECES = 14
 """The text encoder's largest piece is its table of words, a fourteenth of it."""
 BUS = 20 * GB
 """Bytes a second from the computer's memory to the card."""
 
 Weights = Literal["as they are", "fp8", "int8"]
-Place = Literal["device", "turns", "blocks"]
+Place = Literal["device", "turns", "blocks", "cpu"]
 """device: there for as long as the model is loaded; turns: there while it works, and in the computer's memory else;
-blocks: fetched from there block by block, each time."""
+blocks: fetched from there block by block, each time; cpu: never there, the processor computes it."""
 Layout = Literal["auto", "whole", "turns", "fp8", "int8", "blocks", "blocks-fp8"]
 """What a user may ask for in place of the best: see `layouts`."""
 
@@ -58,7 +59,8 @@ class Need:
     """What a job needs, in bytes: each component's weights as they lie on the disk, and what its work takes besides.
 
     block: one of the transformer's blocks. step, decode: a pass of the transformer, and one frame's decoding. packed:
-    the transformer's weights are in 8 bits or fewer already, so that nothing is won by changing them.
+    the transformer's weights are in 8 bits or fewer already, so that nothing is won by changing them. encoder_packed:
+    the text encoder's in 8 bits; 0: they cannot be packed.
     """
 
     transformer: int
@@ -68,6 +70,7 @@ class Need:
     step: int
     decode: int
     packed: bool = False
+    encoder_packed: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Plan:
             "device": "stays on the card",
             "turns": "is on the card while it works",
             "blocks": "comes to the card block by block",
+            "cpu": "works on the processor",
         }
         kept = "" if self.weights == "as they are" else f", kept in {self.weights}"
         tiles = "; large frames are decoded in tiles" if self.tiled else ""
@@ -139,45 +143,44 @@ def layouts(need: Need, machine: Machine) -> Iterator[Plan]:
     """All ways to lay the model out, whether they fit or not.
 
     whole: everything on the card. turns: text encoder and transformer by turns, or the encoder alone where the
-    transformer can stay. fp8, int8: the transformer in 8 bits, the encoder by turns. blocks, blocks-fp8: block by block
-    from the computer's memory, for small cards.
+    transformer can stay. fp8, int8: the same with what can be packed in 8 bits. blocks, blocks-fp8: block by block from
+    the computer's memory, for small cards.
     """
-    for tiled in (False, True):
+    for tiled, weights in itertools.product((False, True), _weights(machine)):
         work = max(need.step, need.decode // TILES if tiled else need.decode) + need.vae
-        cost = TILING_COST if tiled else 0.0
-        device = need.transformer + need.encoder + work
-        yield Plan("whole", "as they are", "device", "device", tiled, device, _loading(need.transformer, machine), cost)
-        for weights in _weights(need, machine):
-            for plan in _with_weights(weights, need, machine, work):
-                yield replace(plan, tiled=tiled, slower=plan.slower + cost)
+        for plan in _with_weights(weights, need, machine, work):
+            yield replace(plan, tiled=tiled, slower=plan.slower + tiled * TILING_COST)
 
 
 def _with_weights(weights: Weights, need: Need, machine: Machine, work: int) -> Iterator[Plan]:
-    """Those that do not hold all at once. work: bytes that the card needs beside weights."""
-    transformer = need.transformer if weights == "as they are" else need.transformer // 2
-    name: Layout = "turns" if weights == "as they are" else weights
-    cost, loading = PACKED_COST[weights], _loading(transformer, machine)
-    encoder_layer = need.encoder // ENCODER_LAYERS
-    device = max(transformer + work, transformer + need.encoder + need.vae)
-    yield Plan(name, weights, "device", "turns", False, device, need.encoder + loading, cost + 0.01)
-    device = max(transformer + work, need.encoder + need.vae)
-    yield Plan(name, weights, "turns", "turns", False, device, transformer + need.encoder, cost + 0.02)
-    device = transformer + work + encoder_layer
-    yield Plan(name, weights, "device", "blocks", False, device, need.encoder + loading, cost + 0.2)
+    """Those with such weights. work: bytes that the card needs beside them."""
+    plain = weights == "as they are"
+    transformer = need.transformer if plain or need.packed else need.transformer // 2
+    encoder = need.encoder if plain else need.encoder_packed or need.encoder
+    piece = max(encoder // ENCODER_PIECES, need.vae)
+    loading = 0 if machine.shared else LOADING
+
+    def plan(name: Layout, places: tuple[Place, Place], device: int, ram: int, cost: float) -> Plan:
+        return Plan(name, weights, *places, False, device, ram + loading, PACKED_COST[weights] + cost)
+
+    if plain:
+        yield plan("whole", ("device", "device"), transformer + encoder + work, 0, 0.0)
+    by_turns: Layout = "turns" if plain else weights
+    both = transformer + max(work, encoder + need.vae)
+    yield plan(by_turns, ("device", "turns"), both, encoder, 0.01)
+    one = max(transformer + work, encoder + need.vae)
+    yield plan(by_turns, ("turns", "turns"), one, transformer + encoder, 0.02)
+    yield plan(by_turns, ("device", "blocks"), transformer + max(work, piece + need.vae), encoder, 0.2)
+    yield plan(by_turns, ("device", "cpu"), transformer + work, encoder, 0.5)
     if weights != "int8":
-        block = need.block if weights == "as they are" else need.block // 2
-        name = "blocks" if weights == "as they are" else "blocks-fp8"
-        device = max(BLOCKS_AHEAD * block + work, encoder_layer + need.vae)
-        fetching = 2 * transformer / BUS
-        yield Plan(name, weights, "blocks", "blocks", False, device, transformer + need.encoder, cost + fetching)
+        block = transformer // max(need.transformer // max(need.block, 1), 1)
+        fetched = max(BLOCKS_AHEAD * block + work, piece + need.vae)
+        cost = 2 * transformer / BUS
+        yield plan("blocks" if plain else "blocks-fp8", ("blocks", "blocks"), fetched, transformer + encoder, cost)
 
 
-def _weights(need: Need, machine: Machine) -> list[Weights]:
-    return ["as they are"] if need.packed or not machine.eight_bits else ["as they are", "fp8", "int8"]
-
-
-def _loading(nbytes: int, machine: Machine) -> int:
-    return 0 if machine.shared else min(nbytes, LOADING)
+def _weights(machine: Machine) -> tuple[Weights, ...]:
+    return ("as they are", "fp8", "int8") if machine.eight_bits else ("as they are",)
 
 
 def _refusal(machine: Machine, need: Need, layout: Layout) -> Refusal:

@@ -2,7 +2,6 @@
 # pyright: standard, reportMissingImports=false
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,8 +36,9 @@ class Reader:
     def embed(self, prompt: str) -> Words:
         """A prompt for the transformer. With the text encoder on the device."""
         self._checkpoint()
-        embedded, mask = self._parts.pipe.encode_prompt(prompt, device=self._parts.device)
-        return Words(embedded, mask)
+        parts = self._parts
+        embedded, mask = parts.pipe.encode_prompt(prompt, device=parts.encoder_device)
+        return Words(embedded.to(parts.device), mask if mask is None else mask.to(parts.device))
 
     def describe(self, image: Image.Image) -> str:
         """A caption of the RGBA picture, in English, as the model was trained on."""
@@ -52,18 +52,18 @@ class Reader:
 
     @torch.no_grad()
     def _answer(self, question: str, image: Image.Image, most: int) -> str:
-        pipe: Any = self._parts.pipe
+        pipe, device = self._parts.pipe, self._parts.encoder_device
         seen = self._parts.vision(images=image.convert("RGB"), return_tensors="pt")
         grid = seen["image_grid_thw"]
         eyes = int(grid[0].prod()) // self._parts.vision.merge_size**2
         asked = pipe.tokenizer(question.replace(EYE, EYE * eyes), return_tensors="pt")
         ids = asked.input_ids
         told = pipe.text_encoder.generate(
-            input_ids=ids.to(self._parts.device),
-            attention_mask=asked.attention_mask.to(self._parts.device),
-            mm_token_type_ids=(ids == pipe.text_encoder.config.image_token_id).int().to(self._parts.device),
-            pixel_values=seen["pixel_values"].to(self._parts.device, self._parts.dtype),
-            image_grid_thw=grid.to(self._parts.device),
+            input_ids=ids.to(device),
+            attention_mask=asked.attention_mask.to(device),
+            mm_token_type_ids=(ids == pipe.text_encoder.config.image_token_id).int().to(device),
+            pixel_values=seen["pixel_values"].to(device, self._parts.dtype),
+            image_grid_thw=grid.to(device),
             max_new_tokens=most,
             do_sample=False,
             stopping_criteria=StoppingCriteriaList([_Asked(self._checkpoint)]),

@@ -14,6 +14,7 @@ from bridge.backends.diffusers import loading
 from bridge.backends.diffusers.library import ModelFiles
 from bridge.backends.diffusers.loading import Parts
 from bridge.backends.diffusers.machine import ram_free
+from bridge.backends.diffusers.needs import need_of
 from bridge.backends.diffusers.options import Options
 from bridge.backends.diffusers.plan import Machine, Need, Plan, Refusal, choose
 from bridge.backends.diffusers.plan import leaner as next_leaner
@@ -48,7 +49,8 @@ class Residence:
 
         Raises BackendUnavailable where no plan fits or the files are damaged.
         """
-        need = loading.need_of(self.files, *size, layers, self._accelerator)
+        item = loading.dtype_of(self._accelerator).itemsize
+        need = need_of(self.files, *size, layers, item)
         if self._parts is not None and not leaner and self._need is not None and need.step <= self._need.step:
             return self._parts
         plan = self._plan(need, leaner=leaner)

@@ -1,22 +1,19 @@
 """The models that this backend offers, adds and removes."""
 
 import shutil
-from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from bridge.backends.diffusers import adding, catalogue, environment, library
 from bridge.backends.diffusers.adding import GB
 from bridge.backends.diffusers.catalogue import Known
 from bridge.backends.diffusers.library import PARTS, ModelFiles, Record
+from bridge.backends.diffusers.needs import fits
 from bridge.backends.shelf import Addition, Finding, ModelOffer, Removed
 from bridge.errors import BadSettings
 from bridge.files.disk import explained
 
 WORKSPACE_GB = 4.0
 """About what a picture of 640 × 640 needs beside the weights."""
-PLAN = "bridge.backends.diffusers.plan"
 
 
 class Shelf:
@@ -24,12 +21,11 @@ class Shelf:
 
     def offers(self) -> list[ModelOffer]:
         """All that are known, then the user's own."""
-        fits = _fits()
         records = {record.name: record for record in library.records()}
         here = {files.name: files for files in library.installed()}
-        known = [_known_offer(known, known.name in here, fits) for known in catalogue.KNOWN]
+        known = [_known_offer(known, known.name in here) for known in catalogue.KNOWN]
         names = {each.name for each in known}
-        own = [_own_offer(record, here.get(name), fits) for name, record in records.items() if name not in names]
+        own = [_own_offer(record, here.get(name)) for name, record in records.items() if name not in names]
         return [*known, *own]
 
     def takes(self, what: str) -> bool:
@@ -91,7 +87,7 @@ def _environment() -> Finding:
     return Finding(what, "not set up", False, environment.MAKE, off=True)
 
 
-def _known_offer(known: Known, here: bool, fits: Callable[[str, float, float], str]) -> ModelOffer:
+def _known_offer(known: Known, here: bool) -> ModelOffer:
     transformer, text_encoder, rest = known.gigabytes
     return ModelOffer(
         known.name,
@@ -106,7 +102,7 @@ def _known_offer(known: Known, here: bool, fits: Callable[[str, float, float], s
     )
 
 
-def _own_offer(record: Record, files: ModelFiles | None, fits: Callable[[str, float, float], str]) -> ModelOffer:
+def _own_offer(record: Record, files: ModelFiles | None) -> ModelOffer:
     transformer = files.transformer_bytes / GB if files else 0.0
     text_encoder = files.text_encoder_bytes / GB if files else 0.0
     return ModelOffer(
@@ -124,12 +120,6 @@ def _own_offer(record: Record, files: ModelFiles | None, fits: Callable[[str, fl
 
 def _memory(transformer: float) -> str:
     return f"{transformer + WORKSPACE_GB:.0f} GB on the GPU to hold it whole; less is slower"
-
-
-def _fits() -> Callable[[str, float, float], str]:
-    """The planner's word on how a model would do on this computer; nothing where there is no planner."""
-    fits = getattr(import_module(PLAN), "fits", None) if find_spec(PLAN) else None
-    return fits or (lambda form, transformer_gb, text_encoder_gb: "")
 
 
 def _traces(models: Path, part: str) -> list[Path]:

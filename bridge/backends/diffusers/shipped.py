@@ -14,6 +14,11 @@ def config_of(files: ModelFiles, component: str) -> dict[str, Any]:
     return json.loads((folder_of(files, component) / "config.json").read_text("utf-8"))
 
 
+def shipped(component: str) -> dict[str, Any]:
+    """That of Qwen-Image-Layered's own."""
+    return json.loads((CONFIGS / component / "config.json").read_text("utf-8"))
+
+
 def folder_of(files: ModelFiles, component: str) -> Path:
     """The folder that the component's config.json is in."""
     own: Path = {"transformer": files.transformer, "text_encoder": files.text_encoder}.get(component, files.base)

@@ -46,6 +46,13 @@ def encoder_weights(config: Mapping[str, Any]) -> int:
     return text["num_hidden_layers"] * layer + tables + width + _vision_weights(vision)
 
 
+def packed_encoder_bytes(config: Mapping[str, Any], item: int) -> int:
+    """Bytes of it with its layers in 8 bits, and its tables of words as they are."""
+    text = config.get("text_config", config)
+    tables = text["vocab_size"] * text["hidden_size"] * (1 if config.get("tie_word_embeddings") else 2)
+    return tables * item + encoder_weights(config) - tables
+
+
 def _vision_weights(vision: Mapping[str, Any]) -> int:
     width, middle = vision["hidden_size"], vision["intermediate_size"]
     patch = vision.get("in_channels", 3) * vision.get("temporal_patch_size", 2) * vision.get("patch_size", 14) ** 2

@@ -6,6 +6,7 @@ are added, and weights packed in 8 bits, on the way.
 # pyright: standard, reportMissingImports=false
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,19 +19,25 @@ from bridge.backends.diffusers.quantised import PackedLinear
 
 PREFIX = "model.diffusion_model."
 """Before each tensor's name in files made for ComfyUI."""
-INDEX = "diffusion_pytorch_model.safetensors.index.json"
+INDEX = "*.safetensors.index.json"
 SCALES = (".scale_weight", ".weight_scale")
 """After a layer's name: the number that its 8-bit weights are to be multiplied by."""
-KEPT_WIDE = ("img_in", "txt_in", "proj_out", "norm_out", "time_text_embed")
-"""Layers at the ends, small ones, that are never packed: what they lose would be lost in all that follows."""
+KEPT_WIDE = ("img_in", "txt_in", "proj_out", "norm_out", "time_text_embed", "lm_head")
+"""Layers at the ends that are never packed: what they lose would be lost in all that follows."""
+OLDER_NAMES = (
+    (re.compile(r"^visual\."), "model.visual."),
+    (re.compile(r"^model\.(?!language_model\.|visual\.)"), "model.language_model."),
+)
+"""Of Qwen2.5-VL's tensors, as they are published, and as transformers 5 calls them."""
 
 
 def files_of(path: Path) -> list[Path]:
     """The safetensors files of a transformer: the file itself, or those of a folder in diffusers' layout."""
     if path.is_file():
         return [path]
-    if (path / INDEX).is_file():
-        told = json.loads((path / INDEX).read_text("utf-8"))
+    index = next(path.glob(INDEX), None)
+    if index is not None:
+        told = json.loads(index.read_text("utf-8"))
         return sorted({path / name for name in told["weight_map"].values()})
     return sorted(path.glob("*.safetensors"))
 
@@ -43,7 +50,7 @@ def fill(
     dtype: what is computed with. storage: what its linear layers are packed in; None: not at all. Raises KeyError where
     a tensor is missing and RuntimeError where one has another shape.
     """
-    wanted = dict(model.named_parameters()) | dict(model.named_buffers())
+    wanted = model.state_dict()
     given: set[str] = set()
     for name, tensor in _tensors(path, dtype):
         if name not in wanted:
@@ -75,7 +82,13 @@ def _tensors(path: Path, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor
                 scale = next((layer + ending for ending in SCALES if layer + ending in names), None)
                 if scale is not None and layer != name:
                     tensor = tensor.to(torch.float32) * opened.get_tensor(scale).float().reshape(-1, 1)
-                yield name.removeprefix(PREFIX), tensor
+                yield _name_now(name.removeprefix(PREFIX)), tensor
+
+
+def _name_now(name: str) -> str:
+    for older, now in OLDER_NAMES:
+        name = older.sub(now, name)
+    return name
 
 
 def _is_packed(module: nn.Module, name: str) -> bool:
