@@ -31,6 +31,7 @@ class Arguments:
     inputs: tuple[str, ...]
     out: Path
     choices: Choices
+    keep_original: bool = False
 
 
 def read_arguments(given: list[str]) -> Arguments:
@@ -39,7 +40,7 @@ def read_arguments(given: list[str]) -> Arguments:
     values = {name: getattr(read, argument) for argument, name in _SETTINGS.items()}
     settings = {name: value for name, value in values.items() if value is not None}
     choices = Choices(settings, dict(read.option), read.backend, batch=True)
-    return Arguments(tuple(read.inputs), read.out, choices)
+    return Arguments(tuple(read.inputs), read.out, choices, read.keep_original_visible)
 
 
 def _layers(text: str) -> str | int:
@@ -80,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--safety-checker", action=argparse.BooleanOptionalAction, default=None, help=checker)
     add("--output-format", choices=("png", "webp"), help="what a service sends its layers as")
     add("--sync-mode", action="store_true", default=None, help="have a service send its layers within its answer")
+    shown = "let the original show where a layer of the group is hidden"
+    add("--keep-original-visible", action="store_true", help=shown)
     options = "an option of the backend's own; may be given again"
     add("--option", type=_option, action="append", default=[], metavar="NAME=VALUE", help=options)
     return parser

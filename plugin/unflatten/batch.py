@@ -24,7 +24,7 @@ from .connection import check
 from .errors import UnflattenError
 from .job import Choices
 from .krita_api import Krita, application
-from .launch import Installation
+from .launch import Installation, in_full
 from .manifest import Entry, Manifest, digest
 from .qt import QCoreApplication
 from .session import Ending, Session
@@ -64,11 +64,12 @@ def run(arguments: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Batch:
-    """What holds for every file. out: the folder of the results."""
+    """What holds for every file. keep_original: as Session has it. out: the folder of the results."""
 
     app: Krita
     installation: Installation
     choices: Choices
+    keep_original: bool
     out: Path
     manifest: Manifest
 
@@ -102,7 +103,7 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"Nothing can be written to {wanted.out}: {error.strerror}. Choose another folder.", file=sys.stderr)
         return USAGE_ERROR
-    batch = Batch(app, installation, wanted.choices, wanted.out, Manifest(wanted.out))
+    batch = Batch(app, installation, wanted.choices, wanted.keep_original, wanted.out, Manifest(wanted.out))
     failures = 0
     for path, result in _results(list(_found(wanted.inputs, wanted.out)), batch):
         line, failed = _one(path, result, batch) if isinstance(result, Result) else (result, True)
@@ -120,7 +121,7 @@ def _problem(installation: Installation, choices: Choices) -> str:
         check(installation, choices)
     except UnflattenError as error:
         if error.code in _BAD_CHOICES:
-            return f"{error.message} {error.hint}".rstrip()
+            return in_full(f"{error.message} {error.hint}".rstrip(), installation)
     return ""
 
 
@@ -130,7 +131,7 @@ def _results(paths: list[Path], batch: Batch) -> Iterator[tuple[Path, Result | s
     for path in paths:
         try:
             _check_readable(path)
-            entries[path] = Entry(os.path.realpath(path), digest(path), _how(batch.choices))
+            entries[path] = Entry(os.path.realpath(path), digest(path), _how(batch))
         except UnflattenError as error:
             entries[path] = f"{path}: FAILED: {error.message} {error.hint}".rstrip()
         except OSError as error:
@@ -177,9 +178,10 @@ def _check_readable(path: Path) -> None:
             raise UnflattenError("The file is empty.")
 
 
-def _how(choices: Choices) -> str:
+def _how(batch: Batch) -> str:
     """All that a result depends on besides its picture, as text."""
-    return f"kra {json.dumps(choices.fields(), sort_keys=True, ensure_ascii=False)}"
+    kept = " original kept visible" if batch.keep_original else ""
+    return f"kra{kept} {json.dumps(batch.choices.fields(), sort_keys=True, ensure_ascii=False)}"
 
 
 def _split(path: Path, target: Path, batch: Batch) -> int:
@@ -194,7 +196,7 @@ def _split(path: Path, target: Path, batch: Batch) -> int:
     half = target.with_name(f".{target.stem[:40]}.half.kra")
     try:
         document.waitForDone()
-        layers = _drive(Session(document, batch.choices, batch.installation, lambda stage: None))
+        layers = _drive(Session(document, batch.choices, batch.installation, lambda stage: None, batch.keep_original))
         document.waitForDone()
         if not document.saveAs(str(half)) or not half.is_file():
             raise UnflattenError(f"Krita could not write {target}.", "Is the disk full, or the folder read-only?")

@@ -75,14 +75,14 @@ class Reading:
     def strips(self, until: float) -> Iterator[Any]:
         """Yield the next strips as QByteArrays, at least one, until the clock (time.monotonic) reaches `until`."""
         canvas = self._canvas
+        # Not Document.pixelData: while a layer or mask is isolated, that gives what is shown instead of the picture.
+        root = canvas.document.rootNode()
+        assert root is not None
         while not self.finished:
             rows = min(canvas.strip, canvas.height - self._row)
-            strip = canvas.document.pixelData(0, self._row, canvas.width, rows)
-            # Krita answers with one byte a pixel while a mask is isolated.
+            strip = root.projectionPixelData(0, self._row, canvas.width, rows)
             if len(strip) != canvas.width * rows * canvas.space.pixel_size:
-                raise UnflattenError(
-                    "The picture cannot be read while a mask is shown alone.", "Leave the mask’s view, then try again."
-                )
+                raise UnflattenError("Krita does not tell the picture's pixels.", "Try again.")
             self._row += rows
             yield strip
             if time.monotonic() >= until:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -156,6 +158,23 @@ def clean_environment(environment: dict[str, str]) -> dict[str, str]:
         entries = clean["PATH"].split(os.pathsep)
         clean["PATH"] = os.pathsep.join(entry for entry in entries if not entry.startswith(bundle))
     return clean
+
+
+def in_full(text: str, installation: Installation) -> str:
+    """`text` with the commands in it as they run on this computer: “unflatten …” is on no PATH."""
+    python = Path(installation.python)
+    script = python.with_name("unflatten.exe" if sys.platform == "win32" else "unflatten")
+    program = _quoted(script) if script.is_file() else f"{_quoted(python)} -m bridge.cli"
+    # install.py stands beside the environment's folder.
+    installer = python.parent.parent.parent / "install.py"
+    text = re.sub("“unflatten( [^”]*)?”", lambda found: f"“{program}{found[1] or ''}”", text)
+    if installer.is_file():
+        text = text.replace("“python3 install.py", f"“python3 {_quoted(installer)}")
+    return text
+
+
+def _quoted(path: Path) -> str:
+    return subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
 
 
 def _why(installation: Installation) -> str:

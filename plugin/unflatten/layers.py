@@ -26,6 +26,8 @@ class Scratch:
         self._canvas = canvas
         self._group: Node | None = None
         self._layers: list[Node] = []
+        self._arrived: Node | None = None
+        self._active: Node | None = None
         self._document = application().createDocument(
             16, 16, "", document.colorModel(), document.colorDepth(), document.colorProfile(), document.resolution()
         )
@@ -47,10 +49,12 @@ class Scratch:
                 return archive.read(names[0]) if names else b""
 
     def build(self, names: Sequence[str], covers: bool) -> None:
-        """Make the group of empty paint layers, bottom to top. covers: hide what lies below them."""
+        """Make the group of empty paint layers, bottom to top. covers: nothing that lies below it shows through."""
         self._group = self._document.createGroupLayer(f"Unflattened {self._canvas.name}")
         if covers:
-            # “Copy” replaces what lies below, transparency included, so the original layers can stay visible.
+            # “Copy” replaces what lies below, all over the canvas and transparency included. Hiding the original layers
+            # instead would not be undone with the group: Node.setVisible is no undo step, and nothing in Krita's API
+            # puts it and addChildNode into one.
             self._group.setBlendingMode("copy")
         _root(self._document).addChildNode(self._group, None)
         self._layers = [self._document.createNode(name, "paintlayer") for name in names]
@@ -71,8 +75,25 @@ class Scratch:
         """
         assert self._group is not None
         self._group.setVisible(visible)
+        self._active = self._canvas.document.activeNode()
         # The copy shares its pixels with the original.
-        _root(self._canvas.document).addChildNode(self._group.duplicate(), None)
+        self._arrived = self._group.duplicate()
+        _root(self._canvas.document).addChildNode(self._arrived, None)
+
+    def reactivate(self) -> bool:
+        """Give the artist the active layer back, once Krita has made the group the active one; whether that is done.
+
+        Krita does so some events after addChildNode, and only in the document that is in front.
+        """
+        document = self._canvas.document
+        if self._arrived is None or self._active is None:
+            return True
+        active = document.activeNode()
+        # Not ==: a node's wrapper also compares the document that it was made in.
+        if active is None or active.uniqueId() != self._arrived.uniqueId():
+            return False
+        document.setActiveNode(self._active)
+        return True
 
     def redraw(self) -> None:
         """Have Krita draw the artist's document anew and count it as changed."""
@@ -82,6 +103,7 @@ class Scratch:
     def close(self) -> None:
         """Close it without saving."""
         self._group, self._layers = None, []
+        self._arrived = self._active = None
         self._document.setModified(False)
         self._document.close()
 

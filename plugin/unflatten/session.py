@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -20,11 +20,13 @@ from .connection import JobConnection, Upload
 from .errors import UnflattenError
 from .job import Choices, Done, Failed, JobRequest, LayerRows, Progressed, Stacked, Whole
 from .krita_api import Document
-from .launch import Installation
+from .launch import Installation, in_full
 from .layers import Scratch
 from .pixels import Difference, Space
 
 BUDGET = 0.04
+# Steps within which Krita makes a layer that was added the active one; in a document behind another it never does.
+_ACTIVATED_WITHIN = 10
 
 _PROFILES: dict[tuple[Space, str], bytes] = {}
 
@@ -56,9 +58,14 @@ class Session:
         choices: Choices,
         installation: Installation,
         on_progress: Callable[[Progressed], None],
+        keep_original: bool = False,
     ) -> None:
-        """Raises UnflattenError where the document cannot be taken apart."""
+        """keep_original: let the original layers show where a layer of the group is hidden.
+
+        Raises UnflattenError where the document cannot be taken apart.
+        """
         self.canvas = Canvas(document)
+        self._keep_original = keep_original
         self.outcome: Outcome | None = None
         self.report: dict[str, Any] = {}
         self._on_progress = on_progress
@@ -141,11 +148,14 @@ class Session:
         yield from self._receive(Whole)
         if self._scratch is None or not self._layers:
             raise UnflattenError("The bridge sent no layers.", "Try again.")
-        changed = Difference(self.canvas.space)
-        yield from self._compare(changed)
+        changed = yield from self._compare()
+        # In the step in which nothing was being painted: Krita would end a stroke that is held.
         self._scratch.hand_over(visible=not changed.largest)
         self._handed_over = True
-        yield
+        for _ in range(_ACTIVATED_WITHIN):
+            yield
+            if self._scratch.reactivate():
+                break
         self._scratch.redraw()
         yield from self._receive(Done)
         if changed.largest:
@@ -156,8 +166,7 @@ class Session:
                 attention=True,
             )
             return
-        difference = Difference(self.canvas.space)
-        yield from self._compare(difference)
+        difference = yield from self._compare()
         if difference.largest > 1:
             self._finish(
                 f"The layers are ready, but the picture is not exactly the same: {difference.pixels} pixels differ.",
@@ -216,7 +225,8 @@ class Session:
                     self._on_progress(Progressed("Filling the layers"))
                     self._layers = len(event.layers)
                     self._scratch = self._scratch or Scratch(self.canvas)
-                    self._scratch.build([layer.name for layer in event.layers], covers=not event.opaque)
+                    covers = not (self._keep_original and event.opaque)
+                    self._scratch.build([layer.name for layer in event.layers], covers)
                     break
                 elif isinstance(event, LayerRows) and self._scratch is not None:
                     self._scratch.write(event)
@@ -229,10 +239,24 @@ class Session:
                     return
             yield
 
-    def _compare(self, difference: Difference) -> Iterator[None]:
-        """Compare the projection, as it is now, with the picture that was sent."""
-        while self.canvas.has_unfinished_strokes():
-            yield
+    def _compare(self) -> Generator[None, None, Difference]:
+        """Compare the projection with the picture that was sent. When it returns, nothing is being painted."""
+        while True:
+            while self.canvas.has_unfinished_strokes():
+                yield
+            difference = Difference(self.canvas.space)
+            painted = False
+            for _ in self._compare_once(difference):
+                yield
+                painted = painted or self.canvas.has_unfinished_strokes()
+            if not painted:
+                return difference
+            if difference.largest:
+                while self.canvas.has_unfinished_strokes():
+                    yield
+                return difference
+
+    def _compare_once(self, difference: Difference) -> Iterator[None]:
         reading = Reading(self.canvas)
         number = 0
         while not reading.finished:
@@ -242,7 +266,8 @@ class Session:
                 # Qt compares at memory speed, and almost always finds the two equal.
                 if strip != sent:
                     yield from _compare_slowly(difference, bytes(strip), bytes(sent), self.canvas.space.pixel_size)
-            yield
+            if not reading.finished:
+                yield
 
     def _in_the_document(self) -> str:
         cost = float(self.report.get("cost") or 0)
@@ -259,6 +284,7 @@ class Session:
         """End it with `outcome`, unless the layers are in the document already: then only the last look is left out."""
         if self._handed_over and self._scratch is not None:
             if self.canvas.is_open():
+                self._scratch.reactivate()
                 self._scratch.redraw()
             outcome = Outcome(Ending.DONE, self._in_the_document(), self._notes())
         self._end(outcome)
@@ -266,7 +292,8 @@ class Session:
     def _end(self, outcome: Outcome) -> None:
         if self.outcome is not None:
             return
-        self.outcome = outcome
+        message, hint = (in_full(text, self._installation) for text in (outcome.message, outcome.hint))
+        self.outcome = replace(outcome, message=message, hint=hint)
         self._connection.stop()
         if self._scratch is not None:
             self._scratch.close()

@@ -27,7 +27,7 @@ def test_the_group_looks_exactly_like_the_picture_and_is_one_undo_step(
     assert below == originals, "the original layers stay as they are"
     assert group["name"] == "Unflattened Poster"
     assert group["visible"]
-    assert group["mode"] == ("copy" if clear else "normal")
+    assert group["mode"] == "copy", "it covers the original layers, so that they need not be hidden"
     assert [layer["type"] for layer in group["children"]] == ["paintlayer"] * len(group["children"])
     assert len(group["children"]) >= 2
     worst, identical = compare(before, seen(krita, "Poster", tmp_path))

@@ -3,6 +3,7 @@
 import faulthandler
 import json
 import os
+import sys
 import traceback
 
 from krita import Extension, Krita
@@ -17,6 +18,8 @@ class Driver(Extension):
     def setup(self):
         # Where a crash comes from stands in the log.
         faulthandler.enable()
+        # Krita's own opens a dialog and waits, and crashes where no window is in front.
+        sys.excepthook = steps.script_error
         self._connections = []
         self._server = QLocalServer(self)
         self._server.newConnection.connect(self._accept)

@@ -3,11 +3,12 @@
 import gc
 import re
 import sys
+import traceback
 
 import krita as krita_module
-from krita import Krita
-from PyQt5.QtCore import QByteArray, QTimer
-from PyQt5.QtWidgets import QApplication, QLabel, QPushButton
+from krita import Krita, View
+from PyQt5.QtCore import QByteArray, Qt, QTimer
+from PyQt5.QtWidgets import QApplication, QLabel, QMenu, QPushButton
 
 from . import timing
 
@@ -26,6 +27,64 @@ def window_is_open():
 def window_number():
     """The main window's number in X."""
     return int(Krita.instance().activeWindow().qwindow().winId())
+
+
+def open_window():
+    """Open a second main window, which comes to the front."""
+    window = Krita.instance().openWindow()
+    window.qwindow().show()
+    window.qwindow().activateWindow()
+    return len(Krita.instance().windows())
+
+
+def close_window():
+    """Close the main window in front, with its views; how many are left."""
+    Krita.instance().activeWindow().qwindow().close()
+    return len(Krita.instance().windows())
+
+
+def views_in_front():
+    """How many views the main window in front has; -1 where there is none."""
+    window = Krita.instance().activeWindow()
+    return len(window.views()) if window is not None else -1
+
+
+def show(name):
+    """Give the document a view in the main window in front."""
+    Krita.instance().activeWindow().addView(_documents[name])
+
+
+_errors = []
+
+
+def script_error(*error):
+    text = "".join(traceback.format_exception(*error))
+    sys.stderr.write(text)
+    _errors.append(text)
+
+
+def script_errors():
+    """What Krita would have shown as “Script error”; each is told once."""
+    told = list(_errors)
+    _errors.clear()
+    return told
+
+
+def canvas_middle():
+    """A point of the screen within the canvas in front."""
+    area = Krita.instance().activeWindow().qwindow().centralWidget()
+    point = area.mapToGlobal(area.rect().center())
+    return [point.x(), point.y()]
+
+
+def places_of_windows():
+    """Where on the screen the plugin's windows are."""
+    found = []
+    for widget in QApplication.topLevelWidgets():
+        if widget.objectName() == "unflatten_progress" and widget.isVisible():
+            frame = widget.frameGeometry()
+            found.append([frame.x(), frame.y(), frame.width(), frame.height()])
+    return found
 
 
 # Documents, by a name that the test chooses.
@@ -174,6 +233,29 @@ def active_layer(name):
     return _documents[name].activeNode().name()
 
 
+def show_layer(name, group, index, visible):
+    """Switch a layer of a group on or off, as the eye in the Layers docker does."""
+    document = _documents[name]
+    node = next(node for node in document.rootNode().childNodes() if node.name() == group).childNodes()[index]
+    node.setVisible(visible)
+    document.refreshProjection()
+    document.waitForDone()
+
+
+def animate(name):
+    """Give the lowest layer keyframes at the times 0 and 5; what the frame at 5 shows differs."""
+    document = _documents[name]
+    document.setCurrentTime(0)
+    document.setActiveNode(document.rootNode().childNodes()[0])
+    Krita.instance().action("add_duplicate_frame").trigger()
+    document.waitForDone()
+    document.setCurrentTime(5)
+    Krita.instance().action("add_blank_frame").trigger()
+    document.waitForDone()
+    document.setCurrentTime(0)
+    document.waitForDone()
+
+
 # The window.
 
 
@@ -183,7 +265,24 @@ def trigger(action):
 
 def action_state(action):
     found = Krita.instance().action(action)
-    return {"text": found.text(), "enabled": found.isEnabled(), "shortcut": found.shortcut().toString()}
+    return {
+        "text": found.text(),
+        "enabled": found.isEnabled(),
+        "checked": found.isChecked(),
+        "icon": not found.icon().isNull(),
+        "shortcut": found.shortcut().toString(),
+    }
+
+
+def setting(group, name):
+    """What is kept in kritarc."""
+    return Krita.instance().readSetting(group, name, "")
+
+
+def menu_entries(action):
+    """The entries of the menu that an action is in; a separator is an empty name."""
+    (menu,) = [each for each in Krita.instance().action(action).associatedWidgets() if isinstance(each, QMenu)]
+    return [each.objectName() for each in menu.actions()]
 
 
 def collect_garbage(automatically):
@@ -286,13 +385,39 @@ def clear_windows():
             widget.reject()
 
 
-def floating_messages():
-    """The texts that float over the canvases."""
-    return [
-        widget.property("message") or widget.objectName()
-        for widget in QApplication.allWidgets()
-        if widget.metaObject().className() == "KisFloatingMessage" and widget.isVisible()
+def text_formats():
+    """Whether all texts of the plugin's windows are plain, and selectable."""
+    labels = [
+        label
+        for widget in QApplication.topLevelWidgets()
+        if widget.objectName() == "unflatten_progress"
+        for label in widget.findChildren(QLabel)
     ]
+    return {
+        "plain": all(label.textFormat() == Qt.PlainText for label in labels),
+        "selectable": all(bool(label.textInteractionFlags() & Qt.TextSelectableByMouse) for label in labels),
+    }
+
+
+_messages = []
+
+
+def keep_messages():
+    """Write down what floats over the canvas from now on, and over which document's."""
+    _messages.clear()
+    original = vars(View)["showFloatingMessage"]
+
+    def shown(view, text, *others):
+        name = next((name for name, document in _documents.items() if document == view.document()), "")
+        _messages.append([name, text])
+        View.showFloatingMessage = original
+        view.showFloatingMessage(text, *others)
+
+    View.showFloatingMessage = shown
+
+
+def messages():
+    return _messages
 
 
 # Times.
