@@ -17,14 +17,18 @@ _core: Any = import_module(f"PyQt{MAJOR}.QtCore")
 _gui: Any = import_module(f"PyQt{MAJOR}.QtGui")
 _widgets: Any = import_module(f"PyQt{MAJOR}.QtWidgets")
 
+is_deleted: Any = import_module(f"PyQt{MAJOR}.sip").isdeleted
+
 QByteArray = _core.QByteArray
 QCoreApplication = _core.QCoreApplication
 QPoint = _core.QPoint
+QRect = _core.QRect
 Qt = _core.Qt
 QTimer = _core.QTimer
 QIcon = _gui.QIcon
 QDialog = _widgets.QDialog
 QDialogButtonBox = _widgets.QDialogButtonBox
 QLabel = _widgets.QLabel
+QMenu = _widgets.QMenu
 QProgressBar = _widgets.QProgressBar
 QVBoxLayout = _widgets.QVBoxLayout

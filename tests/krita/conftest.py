@@ -78,6 +78,7 @@ def only_krita(screen: Screen, plugin: Path, tmp_path_factory: pytest.TempPathFa
 def krita(only_krita: Krita) -> Iterator[Krita]:
     """The one Krita of this run, with no document open when the test starts and ends."""
     yield only_krita
+    assert only_krita.script_errors() == []
     only_krita.clear_windows()
     only_krita.wait_until_idle(10)
     only_krita.clear_windows()
