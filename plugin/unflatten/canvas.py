@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .errors import UnflattenError
-from .krita_api import Document, application
+from .krita_api import Document, Node, application
 from .pixels import SRGB8, Space
 from .protocol import CHUNK, MODELS
 
@@ -26,6 +26,7 @@ class Canvas:
         if document is None or document.rootNode() is None:
             raise UnflattenError("No document is open.", "Open a picture first.", "no_document")
         _check_colour_model(document)
+        _check_still(document, document.rootNode())
         self.document = document
         self.name = _title(document)
         self.bounds = _bounds(document)
@@ -138,6 +139,20 @@ def _check_colour_model(document: Document) -> None:
         "Convert a copy of it: Image → Convert Image Color Space…, RGB/Alpha.",
         "bad_picture",
     )
+
+
+def _check_still(document: Document, root: Node | None) -> None:
+    """A group has one picture for all frames: in the others it would cover what moves."""
+    nodes = [root] if root is not None else []
+    frames = range(1, document.animationLength() + 1)
+    for node in nodes:  # grows
+        if node.animated() and any(node.hasKeyframeAtTime(frame) for frame in frames):
+            raise UnflattenError(
+                f"“{_title(document)}” is an animation, and its other frames would be covered.",
+                "Take one frame into a document of its own: Edit → Copy Merged, then Edit → Paste into New Image.",
+                "bad_picture",
+            )
+        nodes += node.childNodes()
 
 
 def _bounds(document: Document) -> tuple[int, int, int, int]:

@@ -131,3 +131,13 @@ def test_what_is_hidden_of_the_group_is_hidden_from_the_picture(
     krita.key("ctrl+z")
     wait_for(lambda: krita.layers(name="Hole") == originals, 10, "one undo to take the group away")
     assert compare(before, seen(krita, "Hole", tmp_path)) == (0, 1.0)
+
+
+def test_an_animation_is_refused_in_words(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    fill(krita, "Film", tmp_path)
+    krita.animate(name="Film")
+    before = krita.layers(name="Film")
+    take_apart(krita)
+    (window,) = krita.progress_windows()
+    assert "is an animation" in " ".join(window["texts"])
+    assert krita.layers(name="Film") == before

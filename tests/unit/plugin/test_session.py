@@ -15,7 +15,14 @@ class Document:
 
     def __getattr__(self, name: str) -> Any:
         answers = {
-            **{"rootNode": object(), "width": 8, "height": 4, "name": "Picture", "fileName": ""},
+            **{
+                "rootNode": SimpleNamespace(animated=lambda: False, childNodes=list),
+                "animationLength": 0,
+                "width": 8,
+                "height": 4,
+                "name": "Picture",
+                "fileName": "",
+            },
             **{"colorModel": "RGBA", "colorDepth": "U8", "colorProfile": "sRGB built-in", "tryBarrierLock": False},
             "bounds": SimpleNamespace(x=lambda: 0, y=lambda: 0, width=lambda: 8, height=lambda: 4),
         }
