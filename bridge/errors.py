@@ -114,3 +114,7 @@ class WorkerDied(UnflattenError):
     code = "worker_died"
     kind = "resources"
     retryable = True
+
+
+class WorkerKilled(WorkerDied):
+    """Something outside ended the worker process: the system, when memory runs out, or somebody."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bridge.errors import UnflattenError, WorkerDied
+from bridge.errors import UnflattenError, WorkerDied, WorkerKilled
 from bridge.jobs.environment import environment
 from bridge.own_files import open_log
 from bridge.processes import is_stopped
@@ -163,10 +163,10 @@ def _open_last_words(path: Path | None) -> int:
 
 def _death(code: int) -> WorkerDied:
     log.error("a worker ended with code %d", code)
-    if code == -9:  # nobody else kills it so: the kernel, when memory runs out
-        return WorkerDied(
-            "The splitter was stopped in the middle, most likely because the computer ran out of memory.",
-            "Close other programs, or scale the picture down, then try again.",
+    if code == -9:
+        return WorkerKilled(
+            "The splitter was ended in the middle, by the system or by another program.",
+            "Try again. If the computer is short of memory, close other programs, or scale the picture down.",
         )
     return WorkerDied(
         f"The splitter stopped unexpectedly (code {code}).",

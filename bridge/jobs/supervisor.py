@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.backends.placement import CPU, Placement, python_of
-from bridge.errors import UnflattenError, WorkerDied
+from bridge.errors import UnflattenError, WorkerDied, WorkerKilled
 from bridge.jobs.memory import give_back_memory
 from bridge.jobs.process import WorkerProcess
 
@@ -32,6 +32,8 @@ ANSWER_PATIENCE = 60.0
 TRIES = 2
 """A worker that is ended for one job's sake takes its questions along: they are asked again, and a job that it had not
 taken yet goes to another."""
+
+_BEFORE_LAYERS = ("opened", "progress", "preview")
 
 log = logging.getLogger("unflatten")
 
@@ -135,6 +137,7 @@ class Supervisor:
         self._questions = itertools.count()
         self._rest: asyncio.TimerHandle | None = None
         self._ending: asyncio.Future[None] | None = None
+        self._killed = False
 
     @property
     def pid(self) -> int | None:
@@ -148,13 +151,23 @@ class Supervisor:
     async def run(self, job: str, order: Message, cancel_patience: float) -> AsyncGenerator[Message, None]:
         """As `Workers.run`."""
         self.job = job
-        ended = False
+        ended, may_repeat = False, True
         try:
             worker = await self._take(job, order)
             while not ended:
-                event = await worker.next_event()
+                try:
+                    event = await worker.next_event()
+                except WorkerKilled:
+                    if not may_repeat or self._killed:
+                        raise
+                    log.info("job %s is run once more: its worker was killed", job)
+                    may_repeat = False
+                    worker = await self._take(job, order)
+                    continue
                 if event.get("job") != job:
                     continue
+                # A second run may give other layers than those that were told.
+                may_repeat = may_repeat and event["event"] in _BEFORE_LAYERS
                 ended = event["event"] in ("done", "error")
                 if event["event"] == "error":
                     raise UnflattenError.from_dict(event)
@@ -211,12 +224,14 @@ class Supervisor:
             self._rest_later()
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """End the worker at once, and with it its job."""
+        self._killed = True
         if self._worker is not None:
             self._worker.kill()
 
     async def close(self) -> None:
         """End the worker, kindly first."""
+        self._killed = True
         self._stay()
         worker, self._worker = self._worker, None
         if worker is not None:

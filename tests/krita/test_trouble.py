@@ -8,6 +8,7 @@ import pytest
 
 from tests.krita.bridges import Bridge
 from tests.krita.pictures import compare, noise, seen
+from tests.krita.scripted_worker import ASKED
 from tests.krita.window import Krita, wait_for
 
 OUT = Path(__file__).parents[1] / "out"
@@ -267,16 +268,55 @@ def test_the_bridge_killed_again_and_again_is_told_in_a_sentence(
     assert_the_next_one_works(krita, scripted, tmp_path)
 
 
-def test_the_worker_killed_while_a_job_runs(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+def kill_workers(bridge: Bridge) -> None:
+    workers = bridge.processes()[1:]
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers, timeout=10)
+
+
+def test_the_worker_killed_while_a_job_runs_costs_a_second_run(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    scripted.script(seconds=3)
+    fill(krita, "Second run", tmp_path)
+    krita.trigger(action="unflatten_image")
+    wait_for_the_job(krita)
+    scripted.script(seconds=0.5)
+    kill_workers(scripted)
+    krita.wait_until_idle(30)
+    assert krita.progress_windows() == []
+    assert krita.layers(name="Second run")[-1]["name"] == "Unflattened Second run"
+
+
+def test_the_worker_killed_again_is_told_without_a_guess(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
     scripted.script(seconds=20)
     fill(krita, "Workless", tmp_path)
     krita.trigger(action="unflatten_image")
-    wait_for_the_job(krita)
-    for worker in scripted.processes()[1:]:
-        worker.kill()
+    (scripted.data / ASKED).unlink(missing_ok=True)
+    for _ in range(2):
+        wait_for((scripted.data / ASKED).exists, 20, "the job to run")
+        (scripted.data / ASKED).unlink()
+        kill_workers(scripted)
     krita.wait_until_idle(20)
-    assert complaint(krita)
+    text = complaint(krita)
+    assert "by the system or by another program" in text and "ran out of memory" not in text
     assert_untouched(krita, "Workless")
+    assert_the_next_one_works(krita, scripted, tmp_path)
+
+
+def test_a_bridge_that_is_stopped_is_told_in_a_true_sentence(krita: Krita, scripted: Bridge, tmp_path: Path) -> None:
+    assert_the_next_one_works(krita, scripted, tmp_path)
+    bridge = scripted.processes()[0]
+    fill(krita, "Stopped", tmp_path)
+    bridge.suspend()
+    try:
+        krita.trigger(action="unflatten_image")
+        krita.wait_until_idle(15)
+        text = complaint(krita)
+        assert "does not answer" in text and str(bridge.pid) in text
+    finally:
+        bridge.resume()
+    assert_untouched(krita, "Stopped")
+    krita.close_document(name="Next")
     assert_the_next_one_works(krita, scripted, tmp_path)
 
 

@@ -38,7 +38,7 @@ def states(data: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("prompt", "code", "words"),
     [
-        ("die 9", "worker_died", "ran out of memory"),
+        ("die 9", "worker_died", "by the system or by another program"),
         ("die 11", "worker_died", "stopped unexpectedly"),
         ("memory", "out_of_memory", "ran out of memory"),
         ("bug", "internal", "went wrong"),
