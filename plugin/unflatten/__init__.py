@@ -7,4 +7,6 @@ except ImportError:
 else:
     from .actions import Unflatten
 
-    Krita.instance().addExtension(Unflatten(Krita.instance()))
+    # Held here: from Krita 5.3 on, Krita forgets it once anyone calls Krita.extensions().
+    extension = Unflatten(Krita.instance())
+    Krita.instance().addExtension(extension)

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import protocol
-from .errors import UnflattenError
+from .errors import Stopped, UnflattenError
 from .job import Choices, Done, Failed, JobEvent, JobRequest, LayerRows, Outline, Progressed, Stacked, Whole
 from .launch import Installation, find_or_start
 from .upload import Upload
-from .wire import BinaryFrame, Gone, Refused, Stopped, Wire
+from .wire import BinaryFrame, Gone, Refused, Silent, Wire
 
 # The thread may be this many events (of at most a chunk of pixels each) ahead of the canvas.
 _AHEAD = 16
@@ -61,6 +61,12 @@ def _open(installation: Installation, stopped: Callable[[], bool], tell: Callabl
     found = find_or_start(installation, stopped, lambda: tell(Progressed("Starting the bridge")))
     try:
         return Wire(found.port, found.token, stopped)
+    except Silent:
+        raise UnflattenError(
+            "The bridge that does the work runs, but does not answer.",
+            f"End the process “python -m bridge.server” (number {found.pid}), then try again.",
+            "connection",
+        ) from None
     except Refused as refused:
         raise UnflattenError(
             f"The bridge refused the plugin (answer {refused}).",

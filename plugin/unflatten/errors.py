@@ -24,3 +24,7 @@ class UnflattenError(Exception):
         """The error that the protocol's message `error` tells."""
         code, kind = str(message["code"]), str(message.get("kind", ""))
         return UnflattenError(str(message["message"]), str(message["hint"]), code, kind)
+
+
+class Stopped(Exception):
+    """Nobody waits for the answer any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -141,6 +142,12 @@ def start(installation: Installation) -> subprocess.Popen[bytes]:
             "Run “python3 install.py” again, then restart Krita.",
         ) from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise UnflattenError(
+                "The disk is full, so the bridge that does the work cannot start.",
+                f"Make some room where {installation.data} is, then try again.",
+                "disk_full",
+            ) from None
         raise UnflattenError(
             "The bridge that does the work could not be started.",
             f"{error.strerror or error}: {error.filename or installation.python}",

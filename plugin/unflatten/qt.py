@@ -17,8 +17,6 @@ _core: Any = import_module(f"PyQt{MAJOR}.QtCore")
 _gui: Any = import_module(f"PyQt{MAJOR}.QtGui")
 _widgets: Any = import_module(f"PyQt{MAJOR}.QtWidgets")
 
-is_deleted: Any = import_module(f"PyQt{MAJOR}.sip").isdeleted
-
 QByteArray = _core.QByteArray
 QCoreApplication = _core.QCoreApplication
 QPoint = _core.QPoint
@@ -32,3 +30,8 @@ QLabel = _widgets.QLabel
 QMenu = _widgets.QMenu
 QProgressBar = _widgets.QProgressBar
 QVBoxLayout = _widgets.QVBoxLayout
+
+
+def is_deleted(wrapper: Any) -> bool:
+    """Whether Qt has deleted what this Python object stands for."""
+    return bool(import_module(f"PyQt{MAJOR}.sip").isdeleted(wrapper))

@@ -16,13 +16,13 @@ from enum import Enum
 from typing import Any
 
 from .canvas import Canvas, Reading, View, view_pieces
-from .connection import JobConnection, Upload
 from .errors import UnflattenError
 from .job import Choices, Done, Failed, JobRequest, LayerRows, Progressed, Stacked, Whole
 from .krita_api import Document
 from .launch import Installation, in_full
 from .layers import Scratch
 from .pixels import Difference, Space
+from .upload import Upload
 
 BUDGET = 0.04
 # Steps within which Krita makes a layer that was added the active one; in a document behind another it never does.
@@ -64,6 +64,9 @@ class Session:
 
         Raises UnflattenError where the document cannot be taken apart.
         """
+        # Here, so that Krita's start does not wait for the WebSocket client.
+        from .connection import JobConnection
+
         self.canvas = Canvas(document)
         self._keep_original = keep_original
         self.outcome: Outcome | None = None

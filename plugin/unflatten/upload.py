@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .wire import Stopped
+from .errors import Stopped
 
 # Seconds between two looks at whether anybody still waits.
 _POLL = 0.1

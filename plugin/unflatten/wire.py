@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .errors import Stopped
 from .protocol import CHUNK, PATH
 from .vendor.websockets.client import ClientProtocol
 from .vendor.websockets.exceptions import InvalidStatus
@@ -24,8 +25,8 @@ from .vendor.websockets.uri import parse_uri
 _LONGEST_TEXT = 2**24
 # Seconds that one wait on the socket takes, after which `stopped` is asked again.
 _POLL = 0.1
-# Seconds for connecting, and for each answer during the handshake.
-_HANDSHAKE_WITHIN = 20.0
+# Seconds for connecting, and for the answer to the handshake.
+_HANDSHAKE_WITHIN = 10.0
 # Seconds for what the bridge still has to send when the connection is closed.
 _CLOSE_WITHIN = 1.0
 _NOTHING_YET = (TimeoutError, socket.timeout)  # the same from Python 3.10 on
@@ -35,12 +36,12 @@ class Gone(Exception):
     """The bridge is no longer there, or has closed the connection."""
 
 
+class Silent(Gone):
+    """Something took the connection, but does not say a word."""
+
+
 class Refused(Exception):
     """The bridge does not let this client in. The text is its HTTP status."""
-
-
-class Stopped(Exception):
-    """Nobody waits for the answer any more."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,8 @@ class Wire:
         while self._protocol.state is State.CONNECTING and self._protocol.handshake_exc is None:
             try:
                 data = self._socket.recv(2**16)
+            except _NOTHING_YET:
+                raise Silent("no answer") from None
             except OSError as error:
                 raise Gone(str(error)) from None
             if data:

@@ -1,5 +1,6 @@
 """Finding the bridge, starting it, and saying in a sentence why it cannot be."""
 
+import errno
 import json
 import os
 import socket
@@ -79,3 +80,31 @@ def test_the_installation_is_read_from_beside_the_plugin(assembled: Path, monkey
     assert Installation.read().data == assembled / "data"
     monkeypatch.setenv("UNFLATTEN_HOME", "/elsewhere")
     assert Installation.read().data == Path("/elsewhere")
+
+
+def test_a_full_disk_is_told_where_no_bridge_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unflatten.errors import UnflattenError
+    from unflatten.launch import Installation, find_or_start
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(UnflattenError, match="The disk is full") as told:
+        find_or_start(Installation(sys.executable, tmp_path), lambda: False, lambda: None)
+    assert str(tmp_path) in told.value.hint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="quoted as that shell wants it")
+def test_commands_are_told_as_they_run_on_this_computer(tmp_path: Path) -> None:
+    from unflatten.launch import Installation, in_full
+
+    programs = tmp_path / "my folder" / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    here = Installation(str(programs / "python"), tmp_path)
+    assert in_full("Run “unflatten doctor”.", here) == f"Run “'{programs}/python' -m bridge.cli doctor”."
+    (programs / "unflatten").touch()
+    (tmp_path / "my folder" / "install.py").touch()
+    told = in_full("Run “unflatten doctor” in a terminal, or “python3 install.py --gpu” again.", here)
+    installer = tmp_path / "my folder" / "install.py"
+    assert told == f"Run “'{programs}/unflatten' doctor” in a terminal, or “python3 '{installer}' --gpu” again."
