@@ -1,50 +1,52 @@
-"""The main job with a model of this computer's own: real Krita, its bridge, and a tiny model in its own environment."""
+"""The main job with a model of this computer's own: real Krita, its bridge, and a tiny model in its own environment.
 
-import re
+By kritarunner, which can be told to take few steps: with as many as a window's job takes, the tiny model needs minutes.
+"""
+
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from installer.environment import Environment
 from tests.krita.bridges import Bridge
-from tests.krita.pictures import compare, seen
-from tests.krita.window import Krita, wait_for
+from tests.krita.runner import Runner
+from tests.krita.test_batch import flat, layer_names
 from tests.unit.backends.diffusers.conftest import add_model, make_painter
 from tests.unit.backends.diffusers.test_whole_way import grey
 
 ROOT = Path(__file__).parents[2]
-OUT = ROOT / "tests" / "out"
+pytestmark = pytest.mark.krita
 
 
 @pytest.fixture
-def here(krita: Krita, tmp_path: Path) -> Iterator[Bridge]:
+def here(tmp_path: Path) -> Iterator[Bridge]:
     """A bridge that Krita starts, which splits with the tiny model without being told each time."""
     bridge = Bridge(Environment(ROOT).python, tmp_path / "home")
     add_model(bridge.data, make_painter(tmp_path / "model"), backend="diffusers")
-    krita.use(bridge.python, bridge.data)
     yield bridge
     bridge.end()
 
 
-@pytest.mark.slow
-def test_a_picture_is_split_by_the_model(krita: Krita, here: Bridge, tmp_path: Path) -> None:
-    """With all settings as they are without a choice: 28 steps, guided, layers and names found by the model."""
-    picture = tmp_path / "grey.png"
-    Image.fromarray(grey(420, 300)).save(picture)
-    assert krita.open_document(name="grey", path=str(picture))
-    before = seen(krita, "grey", tmp_path)
-
-    krita.key("ctrl+alt+u")
-    wait_for(lambda: re.search("Splitting it into layers", str(krita.progress_windows())), 120, "its steps to be told")
-    krita.screenshot(OUT / "krita-gpu.png")
-    krita.wait_until_idle(500)
-
-    assert krita.progress_windows() == [], "no message that needs to be read"
-    _, group = krita.layers(name="grey")
-    print("bottom to top:", [layer["name"] for layer in group["children"]])
-    assert len(group["children"]) >= 2
-    assert compare(before, seen(krita, "grey", tmp_path)) == (0, 1.0)
-    krita.key("ctrl+z")
-    wait_for(lambda: len(krita.layers(name="grey")) == 1, 20, "one undo to take the group away")
+def test_pictures_are_split_by_the_model(
+    programs: None, plugin: Path, here: Bridge, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    runner = Runner(tmp_path_factory.mktemp("runner"), plugin)
+    runner.use(here)
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for number in range(2):
+        Image.fromarray(grey(400 + 40 * number, 300)).save(source / f"{number}.png")
+    settings = ("--layers", 3, "--steps", 2, "--guidance-scale", 1, "--acceleration", "none", "--prompt", "x")
+    run = runner.batch(source, "--out", out, *settings, "--seed", 1, seconds=400)
+    print(run.stdout, run.stderr[-1500:] if run.returncode else "")
+    assert run.returncode == 0
+    for number in range(2):
+        names = layer_names(out / f"{number}.kra")
+        group = names[f"Unflattened {number}"]
+        print("top to bottom:", group)
+        assert len(group) >= 2
+        before = np.asarray(Image.open(source / f"{number}.png").convert("RGBA")).astype(int)
+        assert np.abs(before - flat(out / f"{number}.kra")).max() == 0
