@@ -17,7 +17,13 @@ from diffusers import (
     QwenImageTransformer2DModel,
 )
 from diffusers.hooks import apply_group_offloading
-from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, Qwen2VLImageProcessorPil
+from transformers import (
+    AutoConfig,
+    GenerationConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen2VLImageProcessorPil,
+)
 
 from bridge.backends.diffusers import weights
 from bridge.backends.diffusers.gguf_files import load_gguf
@@ -121,8 +127,7 @@ def load_transformer(files: ModelFiles, plan: Plan, device: str, dtype: torch.dt
 
 def load_encoder(files: ModelFiles, plan: Plan, device: str, dtype: torch.dtype) -> Any:
     """The text encoder, on the device where the plan keeps it there."""
-    storage = STORAGE[plan.weights]
-    if storage is None or files.form == "bnb4":
+    if files.form == "bnb4":
         model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             files.text_encoder, dtype=dtype, local_files_only=True
         )
@@ -130,8 +135,10 @@ def load_encoder(files: ModelFiles, plan: Plan, device: str, dtype: torch.dtype)
     config: Any = AutoConfig.from_pretrained(folder_of(files, "text_encoder"), local_files_only=True)
     with init_empty_weights():
         model = Qwen2_5_VLForConditionalGeneration(config)
+    if (files.text_encoder / "generation_config.json").is_file():  # which words end an answer
+        model.generation_config = GenerationConfig.from_pretrained(files.text_encoder, local_files_only=True)
     place = device if plan.encoder == "device" else "cpu"
-    weights.fill(model, files.text_encoder, dtype, place, storage, Lora(None))
+    weights.fill(model, files.text_encoder, dtype, place, STORAGE[plan.weights], Lora(None))
     return model.eval()
 
 

@@ -56,15 +56,15 @@ TABLE = """
 16 16 | -                        -                        -                        turns,blocks,13+7
 16 32 | -                        -                        blocks-fp8,blocks,2+23   turns,turns,13+18
 16 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       turns,turns,13+18
-24 16 | fp8,blocks,22+10         fp8,blocks,22+10         fp8,blocks,15+10         whole,card,19+1
+24 16 | fp8,blocks,22+10         fp8,blocks,22+10         -                        whole,card,19+1
 24 32 | fp8,blocks,22+10         turns,blocks,22+18       fp8,turns,15+23          whole,card,19+1
 24 64 | fp8,turns,22+31          turns,turns,22+38        turns,turns,17+31        whole,card,19+1
-48 16 | fp8,turns,30+10          whole,card,39+1          whole,card,31+1          whole,card,19+1
-48 32 | fp8,turns,30+10          whole,card,39+1          whole,card,31+1          whole,card,19+1
-48 64 | turns,turns,43+58        whole,card,39+1          whole,card,31+1          whole,card,19+1
-80 16 | whole,card,59+1          whole,card,39+1          whole,card,31+1          whole,card,19+1
-80 32 | whole,card,59+1          whole,card,39+1          whole,card,31+1          whole,card,19+1
-80 64 | whole,card,59+1          whole,card,39+1          whole,card,31+1          whole,card,19+1
+48 16 | fp8,turns,30+10          whole,card,39+1          -                        whole,card,19+1
+48 32 | fp8,turns,30+10          whole,card,39+1          whole,card,31+13         whole,card,19+1
+48 64 | turns,turns,43+58        whole,card,39+1          whole,card,31+13         whole,card,19+1
+80 16 | whole,card,59+1          whole,card,39+1          -                        whole,card,19+1
+80 32 | whole,card,59+1          whole,card,39+1          whole,card,31+13         whole,card,19+1
+80 64 | whole,card,59+1          whole,card,39+1          whole,card,31+13         whole,card,19+1
 """
 ROWS = [line.split("|") for line in TABLE.strip().splitlines()]
 
