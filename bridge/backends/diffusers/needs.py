@@ -29,6 +29,7 @@ def need_of(files: ModelFiles, width: int, height: int, layers: int, item: int =
         packed=packed,
         encoder_packed=0 if files.form == "bnb4" else sizes.packed_encoder_bytes(encoder, item),
         through_ram=whole if files.form == "gguf" else 0,
+        in_parts=files.form != "bnb4",
     )
 
 
@@ -46,6 +47,7 @@ def usual_need(form: str, transformer: float, encoder: float) -> Need:
         packed=form != "bf16",
         encoder_packed=0 if form == "bnb4" else sizes.packed_encoder_bytes(shipped("text_encoder"), HALF),
         through_ram=int(transformer * GB) if form == "gguf" else 0,
+        in_parts=form != "bnb4",
     )
 
 

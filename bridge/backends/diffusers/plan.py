@@ -61,7 +61,8 @@ class Need:
     block: one of the transformer's blocks. step, decode: a pass of the transformer, and one frame's decoding. packed:
     the transformer's weights are in 8 bits or fewer already, so that nothing is won by changing them. encoder_packed:
     the text encoder's in 8 bits; 0: they cannot be packed. through_ram: of the transformer's, what is in the computer's
-    memory at a time before it goes to the card.
+    memory at a time before it goes to the card. in_parts: whether components
+    can come block by block, or be computed by the processor.
     """
 
     transformer: int
@@ -73,6 +74,7 @@ class Need:
     packed: bool = False
     encoder_packed: int = 0
     through_ram: int = 0
+    in_parts: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ def layouts(need: Need, machine: Machine) -> Iterator[Plan]:
     for tiled, weights in itertools.product((False, True), _weights(machine)):
         work = max(need.step, need.decode // TILES if tiled else need.decode) + need.vae
         for plan in _with_weights(weights, need, machine, work):
+            if not need.in_parts and {"blocks", "cpu"} & {plan.transformer, plan.encoder}:
+                continue
             yield replace(plan, tiled=tiled, slower=plan.slower + tiled * TILING_COST)
 
 

@@ -45,15 +45,15 @@ def test_sizes_are_those_of_the_published_weights() -> None:
 # plan's name, where the text encoder is, and GB of the card and of memory. A dash where nothing fits without swapping.
 TABLE = """
  6 16 | -                        -                        -                        -
- 6 32 | -                        -                        blocks-fp8,blocks,2+23   blocks,blocks,2+18
- 6 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       blocks,blocks,2+18
+ 6 32 | -                        -                        blocks-fp8,blocks,2+23   -
+ 6 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       -
  8 16 | -                        -                        -                        -
- 8 32 | -                        -                        blocks-fp8,blocks,2+23   blocks,blocks,2+18
- 8 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       blocks,blocks,2+18
+ 8 32 | -                        -                        blocks-fp8,blocks,2+23   -
+ 8 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       -
 12 16 | -                        -                        -                        -
-12 32 | -                        -                        blocks-fp8,blocks,2+23   blocks,blocks,2+18
-12 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       blocks,blocks,2+18
-16 16 | -                        -                        -                        turns,blocks,13+7
+12 32 | -                        -                        blocks-fp8,blocks,2+23   -
+12 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       -
+16 16 | -                        -                        -                        -
 16 32 | -                        -                        blocks-fp8,blocks,2+23   turns,turns,13+18
 16 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       turns,turns,13+18
 24 16 | fp8,blocks,22+10         fp8,blocks,22+10         -                        whole,card,19+1
