@@ -168,3 +168,23 @@ def test_every_known_model_can_be_planned() -> None:
     for known in KNOWN:
         need = needs.usual_need(known.form, *known.gigabytes[:2])
         assert all(plan.device > 0 and plan.ram >= 0 for plan in layouts(need, machine(24, 64)))
+
+
+FORMS = {known.name: (known.form, *known.gigabytes[:2]) for known in KNOWN if known.lora is None}
+
+
+@pytest.mark.parametrize(
+    ("card", "memory", "name"),
+    [
+        (80, 64, "qwen-image-layered"),
+        (48, 32, "qwen-image-layered"),
+        (24, 64, "qwen-image-layered"),
+        (24, 16, "qwen-image-layered"),
+        (16, 32, "qwen-image-layered-bnb4"),
+        (12, 32, "qwen-image-layered-q2-k"),
+        (8, 32, "qwen-image-layered-q2-k"),
+        (6, 16, ""),
+    ],
+)
+def test_the_best_for_a_computer(card: int, memory: int, name: str) -> None:
+    assert needs.best_of(FORMS, machine(card, memory)) == name
