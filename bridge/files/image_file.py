@@ -149,7 +149,7 @@ def _open_webp(bounded: Bounded, image: ImageFile.ImageFile, notes: tuple[str, .
     """A WebP of one frame. Pillow would take the memory of four: two for animations, one for bytes, and its own."""
     import imagecodecs
 
-    if image.width * image.height > LARGEST_LOSSLESS_WEBP and is_lossless_webp(bounded):
+    if image.width * image.height > LARGEST_LOSSLESS_WEBP and is_lossless_webp(cast(BinaryIO, bounded)):
         raise BadPicture(
             f"The picture is {image.width}×{image.height} pixels: too large for a WebP packed without loss.",
             "Save it as PNG, which takes less memory to open.",
