@@ -40,13 +40,14 @@ TORCH_NAMES = {"rocm": "cuda"}
 @dataclass
 class Parts:
     """A loaded model. pipe: diffusers' pipeline, whose helpers are used; its `processor` is None, since that needs a
-    library for video. vision: prepares pictures for the text encoder's eyes."""
+    library for video. vision: prepares pictures for the text encoder's eyes. drafted: pictures that it has split."""
 
     pipe: Any
     vision: Any
     device: str
     dtype: torch.dtype
     plan: Plan
+    drafted: int = 0
 
     @contextmanager
     def on_device(self, name: str) -> Generator[Any]:
