@@ -139,7 +139,8 @@ def test_auto_drops_blanks_and_copies(layered: LayeredModel, picture: Picture, m
     runs = iter([[ground, crowd, crowd.copy(), np.zeros_like(crowd)], [ground, left, right]])
     asked: list[int] = []
 
-    def frames(self: Any, image: Any, layers: int, seed: int) -> Any:
+    def frames(self: Any, image: Any, layers: int, seed: int, *, of_layer: bool = False) -> Any:
+        assert of_layer == bool(asked)
         asked.append(layers)
         yield Progress("x", 1, 1)
         return next(runs)
