@@ -28,7 +28,7 @@ ALL = (
     Accelerator("rocm", "AMD GPU (ROCm)", 5.0, 16.0),
     Accelerator("xpu", "Intel GPU (XPU)", 2.5, 8.0),
     Accelerator("mps", "Apple's GPU (MPS)", 0.4, 1.5),
-    Accelerator("cpu", "no accelerator", 0.5, 1.8),
+    Accelerator("cpu", "no accelerator", 0.5, 1.6),
 )
 """What cuda, mps and cpu fetch is by their locks, on Linux or a Mac; the rest is about what their makers publish."""
 NAMES = tuple(each.name for each in ALL)

@@ -74,7 +74,7 @@ def _agreed(root: Path, accelerator: Accelerator, yes: bool) -> bool:
     if old:
         line(f"NVIDIA's driver {old} is too old: torch needs {accelerators.OLDEST_DRIVER} or newer.")
     line(f"About {accelerator.fetched:g} GB of packages are to be fetched; they take {accelerator.kept:g} GB.")
-    line("A model itself comes later, and only when you ask for it: 24 to 58 GB (“unflatten models”).")
+    line("A model itself comes later, and only when you ask for it: 18 to 58 GB (“unflatten models”).")
     free = shutil.disk_usage(root).free / GB
     if free < accelerator.kept:
         raise Failure(

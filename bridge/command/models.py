@@ -97,7 +97,8 @@ def described(offer: "ModelOffer") -> list[str]:
         f"    {offer.title}. Licence: {offer.licence}.",
     ]
     lines += [f"    Memory: {offer.memory}{mark}."] if offer.memory else []
-    lines += [f"    Here: {offer.fits}"] if offer.fits else []
+    best = "; the best for this computer" if offer.best else ""
+    lines += [f"    Here: {offer.fits}{best}."] if offer.fits else []
     return [*lines, *(f"    {note}" for note in offer.notes)]
 
 
@@ -123,8 +124,9 @@ def _carry_out(addition: "Addition") -> None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn()]
+    columns += [TransferSpeedColumn(), TimeRemainingColumn()]
     console = Console(stderr=True)
-    with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(escape(addition.name), total=None)
 
         def tell(step: "Fetching") -> None:

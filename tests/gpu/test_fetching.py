@@ -22,7 +22,7 @@ from bridge.backends.diffusers.shelf import Shelf
 from bridge.backends.shelf import Fetching
 from bridge.errors import OutOfSpace, UnflattenError
 from tests.gpu import tiny
-from tests.hub import Hub, serving
+from tests.hub import COMMIT, Hub, serving
 
 BASE = "qwen-image-layered"
 SMALL = "qwen-image-layered-q4-k-m"
@@ -243,6 +243,22 @@ def test_a_hub_that_refuses(hub: Hub, status: int, told: str) -> None:
     with pytest.raises(UnflattenError, match=told):
         add(BASE)
     assert nothing_is_taken_for_whole()
+
+
+def test_what_huggingfaces_own_cache_has_is_not_fetched_again(hub: Hub, repositories: dict[str, Path]) -> None:
+    cached = Path(os.environ["HF_HOME"], "hub", f"models--{QWEN.replace('/', '--')}", "snapshots", COMMIT, WEIGHTS)
+    cached.parent.mkdir(parents=True)
+    shutil.copyfile(repositories[QWEN] / WEIGHTS, cached)
+    text = cached.parents[1] / "text_encoder" / "model.safetensors"
+    text.parent.mkdir()
+    text.write_bytes(bytes((repositories[QWEN] / "text_encoder" / "model.safetensors").stat().st_size))  # damaged
+    add(BASE)
+    assert f"{QWEN}/{WEIGHTS}" not in hub.fetched() and f"{QWEN}/text_encoder/model.safetensors" in hub.fetched()
+    assert cached.samefile(library.find(BASE).transformer / Path(WEIGHTS).name)  # which takes no room
+    assert not any(text.read_bytes())  # the cache's own file is not written to
+    assert (library.find(BASE).text_encoder / "model.safetensors").read_bytes() == (
+        repositories[QWEN] / "text_encoder" / "model.safetensors"
+    ).read_bytes()
 
 
 def test_the_token_is_told_to_the_hub_alone(

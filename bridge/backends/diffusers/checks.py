@@ -21,7 +21,7 @@ FP8 = frozenset({"F8_E4M3", "F8_E5M2"})
 SCALES = (".scale_weight", ".weight_scale", ".input_scale", ".scale_input", ".comfy_quant")
 """Endings of what ComfyUI puts beside weights of 8 bits."""
 LORA = re.compile(r"\.?lora[_.](A|B|up|down)\b|lora_(A|B|up|down)")
-BLOCK = re.compile(r"transformer_blocks[._](\d+)[._]")
+BLOCK = re.compile(r"transformer_blocks\.(\d+)\.")
 DEQUANTISED = "One of its weights is kept in too few bits to be used so, and is expanded when it is loaded."
 
 
@@ -181,14 +181,17 @@ def _check_kind(name: str, found: Mapping[str, Tensor], shape: Shape) -> None:
 
 def _lora(name: str, tensors: Mapping[str, Tensor], shape: Shape) -> Checked:
     """An adapter: its names lead into this transformer's blocks, and its matrices fit them."""
-    blocks = {int(found[1]) for each in tensors if (found := BLOCK.search(each))}
+    blocks = {int(found[1]) for each in tensors if (found := BLOCK.search(each)) and LORA.search(each)}
     fits = [
         tensor.shape[-1] == shape.inner
         for each, tensor in tensors.items()
         if re.search(r"attn[._](to_q|to_k|add_k_proj)[._]lora[_.](A|down)", each) and len(tensor.shape) == 2
     ]
     if not blocks or max(blocks) >= shape.layers or not all(fits):
-        raise BadModel(f"{name} is an adapter (LoRA) to another model.", "Choose one that is for Qwen-Image-Layered.")
+        raise BadModel(
+            f"{name} is an adapter (LoRA) to another model, or its names are not diffusers'.",
+            "Choose one for Qwen-Image-Layered, as diffusers or PEFT saves it.",
+        )
     return Checked("lora")
 
 

@@ -70,6 +70,8 @@ def missing(folder: Path, parts: Iterable[RemotePart]) -> int:
 
 def fetch(folder: Path, parts: list[RemotePart], tell: Callable[[Fetching], None]) -> Generator[RemotePart]:
     """Download `parts` into `folder`, each into a folder `NAME.part`; each is yielded when it is whole and checked."""
+    if not parts:
+        return
     total = sum(part.size for part in parts)
     by_name = {part.name: part for part in parts}
     asked = {"folder": str(folder), "parts": [asdict(part) for part in parts], "waits": WAITS}
@@ -85,16 +87,19 @@ def _run(mode: str, asked: Mapping[str, Any]) -> Generator[dict[str, Any]]:
     if python is None:
         raise BackendUnavailable("What models need to run here is not set up.", environment.MAKE)
     variables = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    process = subprocess.Popen(
-        [python, "-m", MODULE, mode],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=Path(bridge.__file__).parents[1],
-        env=variables,
-        text=True,
-        encoding="utf-8",
-    )
+    try:
+        process = subprocess.Popen(
+            [python, "-m", MODULE, mode],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=Path(bridge.__file__).parents[1],
+            env=variables,
+            text=True,
+            encoding="utf-8",
+        )
+    except OSError:
+        raise BackendUnavailable("The environment for models does not start.", environment.MAKE) from None
     assert process.stdin and process.stdout
     try:
         process.stdin.write(json.dumps(asked))

@@ -206,7 +206,7 @@ class Fetch:
         if size != int(file["size"]):
             return False
         whole = hashlib.sha256() if file["sha256"] else hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-        tell = self._progress(name, self._done)
+        tell = self._progress(f"{name} (checking)", self._done)
         with open(path, "rb") as stream:
             done = 0
             while piece := stream.read(PIECE):

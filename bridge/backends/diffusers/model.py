@@ -154,6 +154,7 @@ class Run:
                 yield Progress(SPLITTING, step.number, step.count, seconds_left=round(left, 1))
                 if step.number == max(1, round(PREVIEW_AFTER * step.count)) < step.count:
                     yield Preview(tuple(small(each) for each in decode(parts, prepared, step.guessed, first=1)))
+        parts.drafted += 1
         drawn: list[Frame] = []
         for number, frame in enumerate(decode(parts, prepared, latents)):
             job.checkpoint()

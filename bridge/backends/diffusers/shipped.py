@@ -14,9 +14,9 @@ def config_of(files: ModelFiles, component: str) -> dict[str, Any]:
     return json.loads((folder_of(files, component) / "config.json").read_text("utf-8"))
 
 
-def shipped(component: str) -> dict[str, Any]:
+def shipped(component: str, name: str = "config.json") -> dict[str, Any]:
     """That of Qwen-Image-Layered's own."""
-    return json.loads((CONFIGS / component / "config.json").read_text("utf-8"))
+    return json.loads((CONFIGS / component / name).read_text("utf-8"))
 
 
 def folder_of(files: ModelFiles, component: str) -> Path:

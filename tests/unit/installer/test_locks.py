@@ -11,7 +11,9 @@ from packaging.utils import canonicalize_name
 
 from installer.plugin import ROOT
 
-LOCKS = ("requirements.lock", "requirements-dev.lock", "plugin/requirements.lock")
+GPU = "requirements-gpu.lock"
+GPU_LOCKS = (GPU, "requirements-gpu-cuda.lock", "requirements-gpu-cpu.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "plugin/requirements.lock", *GPU_LOCKS)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
@@ -65,6 +67,21 @@ def test_the_lock_has_what_the_project_asks_for(lock: str, wanted: list[str]) ->
 def test_developers_run_what_users_run() -> None:
     users, developers = pinned("requirements.lock"), pinned("requirements-dev.lock")
     assert {name: developers.get(name) for name in users} == users
+
+
+def test_models_run_with_what_the_bridge_runs_with() -> None:
+    users, models = pinned("requirements.lock"), pinned(GPU)
+    assert {name: models.get(name) for name in users} == users
+
+
+def test_the_locks_for_models_have_what_the_project_asks_for() -> None:
+    versions = {name: found for lock in GPU_LOCKS for name, found in pinned(lock).items()}
+    for requirement in map(Requirement, PROJECT["project"]["optional-dependencies"]["gpu"]):
+        found = versions[canonicalize_name(requirement.name)]
+        assert all(requirement.specifier.contains(version) for version in found), requirement
+    assert pinned("requirements-gpu-cuda.lock")["torch"] == pinned("requirements-gpu-cpu.lock")["torch"]
+    assert not pinned(GPU).keys() & pinned("requirements-gpu-cuda.lock").keys()
+    assert "torchvision" not in versions
 
 
 def test_nothing_that_needs_a_screen_library_is_installed() -> None:
