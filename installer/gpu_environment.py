@@ -18,7 +18,7 @@ TORCH = re.compile(r"^torch==([\d.]+)", re.MULTILINE)
 MARK = "accelerator.txt"
 """In the environment from its beginning, so that one that was interrupted can be gone on with."""
 TEST_PACKAGES = ("pytest", "pytest-timeout", "pytest-asyncio", "iniconfig", "pluggy", "packaging", "pygments")
-PARTS = "torch, diffusers, transformers, accelerate, peft, gguf, safetensors, huggingface_hub, bridge.picture"
+PARTS = "torch, diffusers, transformers, accelerate, gguf, safetensors, huggingface_hub, bridge.picture"
 
 
 class GpuEnvironment(Environment):

@@ -32,7 +32,7 @@ PACKAGES = (
 )
 
 
-EVERYTHING = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
+EVERYTHING = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 """All tests, on as many cores as there are; more than four would only start Krita more often. In the folders' order:
 xdist's own puts files of few tests last, of which those in Krita and with kills take longest, one core alone."""
 

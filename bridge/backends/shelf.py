@@ -26,8 +26,8 @@ class Finding:
 class ModelOffer:
     """A model, here or to be had. gigabytes: all that it takes on the disk; reported: by others' figures.
 
-    memory: what it needs, and fits: how it would do on this computer, as short sentences. own: it lies where the user
-    has it.
+    memory: what it needs, and fits: how it would do on this computer, as short sentences; best: none would do better.
+    own: it lies where the user has it.
     """
 
     name: str
@@ -39,6 +39,7 @@ class ModelOffer:
     own: bool = False
     reported: bool = False
     fits: str = ""
+    best: bool = False
     notes: tuple[str, ...] = ()
 
 

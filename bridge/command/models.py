@@ -97,7 +97,8 @@ def described(offer: "ModelOffer") -> list[str]:
         f"    {offer.title}. Licence: {offer.licence}.",
     ]
     lines += [f"    Memory: {offer.memory}{mark}."] if offer.memory else []
-    lines += [f"    Here: {offer.fits}"] if offer.fits else []
+    best = "; the best for this computer" if offer.best else ""
+    lines += [f"    Here: {offer.fits}{best}."] if offer.fits else []
     return [*lines, *(f"    {note}" for note in offer.notes)]
 
 

@@ -55,6 +55,10 @@ def _skip_blocks(file: BinaryIO, steps: int) -> int:
     return steps
 
 
+MOST_CHUNKS = 64
+"""Of a WebP file, that may come before its picture."""
+
+
 def webp_size(start: bytes) -> tuple[int, int] | None:
     """Width and height that a WebP file claims in its first 30 bytes; None where it claims none."""
     kind = start[12:16]
@@ -68,3 +72,19 @@ def webp_size(start: bytes) -> tuple[int, int] | None:
     if kind == b"VP8 ":
         return int.from_bytes(start[26:28], "little") & 0x3FFF, int.from_bytes(start[28:30], "little") & 0x3FFF
     return None
+
+
+def is_lossless_webp(file: BinaryIO) -> bool:
+    """Whether a WebP file's first picture is packed without loss. The file is left where it was."""
+    at = file.tell()
+    file.seek(12)
+    lossless = False
+    for _ in range(MOST_CHUNKS):
+        kind, length = file.read(4), file.read(4)
+        if len(length) < 4 or kind in (b"VP8L", b"VP8 "):
+            lossless = kind == b"VP8L"
+            break
+        size = int.from_bytes(length, "little")
+        file.seek(16 if kind == b"ANMF" else size + size % 2, 1)  # a frame's own chunks follow its size and place
+    file.seek(at)
+    return lossless

@@ -10,7 +10,7 @@ from bridge.errors import BadPicture
 from bridge.files import tiff
 from bridge.files.bounded import Bounded, size_of
 from bridge.files.colour import Samples, Space
-from bridge.files.frames import gif_frames, note_of, webp_size
+from bridge.files.frames import gif_frames, is_lossless_webp, note_of, webp_size
 from bridge.files.kinds import START, is_bare_bitmap
 from bridge.files.png_stream import check_stream
 from bridge.files.raster import Raster, turned
@@ -33,6 +33,8 @@ WHOLE = 512 * 2**20
 SPARE = 16 * 2**20
 """Bytes that a file may have beyond what its pixels need unpacked."""
 ORIENTATION = 274
+LARGEST_LOSSLESS_WEBP = 85_000_000
+"""Pixels: its decoder keeps a copy, and no picture shall take more memory than half as much again as the largest."""
 ROWS = 256
 """Rows that are copied at a time."""
 PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20
@@ -147,6 +149,11 @@ def _open_webp(bounded: Bounded, image: ImageFile.ImageFile, notes: tuple[str, .
     """A WebP of one frame. Pillow would take the memory of four: two for animations, one for bytes, and its own."""
     import imagecodecs
 
+    if image.width * image.height > LARGEST_LOSSLESS_WEBP and is_lossless_webp(cast(BinaryIO, bounded)):
+        raise BadPicture(
+            f"The picture is {image.width}×{image.height} pixels: too large for a WebP packed without loss.",
+            "Save it as PNG, which takes less memory to open.",
+        )
     bounded.seek(0)
     samples = room((image.height, image.width, 4))
     imagecodecs.webp_decode(bounded.read(), hasalpha=True, out=samples)

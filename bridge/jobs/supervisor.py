@@ -87,10 +87,17 @@ class Workers:
             async for event in events:
                 yield event
 
-    def no_clients(self) -> None:
-        """The last client has gone: end the workers without a job whose models were to go with it."""
+    def client_came(self) -> None:
+        """A client is here again: no model goes after its job because there was none."""
         for lane in self._leaving:
             for worker in self._workers[lane]:
+                worker.leaving = False
+
+    def no_clients(self) -> None:
+        """The last client has gone: end the workers whose models were to go with it, those with a job after that."""
+        for lane in self._leaving:
+            for worker in self._workers[lane]:
+                worker.leaving = worker.job is not None
                 worker.rest()
 
     async def ask(self, question: str, *, patience: float = ANSWER_PATIENCE, **fields: object) -> Message:
@@ -130,6 +137,8 @@ class Supervisor:
     def __init__(self, last_words: Path | None, *, idle: float, command: Sequence[str]) -> None:
         self.job: str | None = None
         self.idle = idle
+        self.leaving = False
+        """Whether the worker ends with its job."""
         self._last_words = last_words
         self._command = command
         self._worker: WorkerProcess | None = None
@@ -180,6 +189,9 @@ class Supervisor:
                 await self._stop(job, cancel_patience)
             self.job = None
             self._rest_later()
+            if self.leaving:
+                self.leaving = False
+                self.rest()
 
     async def _take(self, job: str, order: Message) -> WorkerProcess:
         """The worker, once it has taken the job. One that died before did not die of this job: another is tried."""

@@ -53,6 +53,7 @@ class Sessions:
                 greeted()
                 service = await asyncio.shield(self._service)
                 self._open[socket] = session = service.begin_session(socket, number, hello)
+                service.engine.workers.client_came()
                 await session.run()
         except WebSocketDisconnect:
             pass

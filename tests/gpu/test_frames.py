@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bridge.backends.base import JobContext, Preview, Progress
-from bridge.backends.diffusers import sizes
+from bridge.backends.diffusers import acceleration, sizes
 from bridge.backends.diffusers.denoise import Guidance, denoise
 from bridge.backends.diffusers.frames import drawn, fit_to_model, prepare
 from bridge.backends.diffusers.loading import Parts
@@ -159,3 +159,16 @@ def test_weights_are_counted_as_they_are(parts: Parts) -> None:
     assert sizes.transformer_weights(pipe.transformer.config) == transformer
     encoder = sum(each.numel() for each in pipe.text_encoder.parameters())
     assert abs(sizes.encoder_weights(pipe.text_encoder.config.to_dict()) / encoder - 1) < 0.02
+
+
+def test_blocks_are_compiled_once_it_is_worth_it(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only on a card that holds the transformer, and after some pictures."""
+    compiled: list[Any] = []
+    monkeypatch.setattr(acceleration, "compile_blocks", compiled.append)
+    parts = running.loaded(model)
+    level = acceleration.LEVELS["regular"]
+    for device, drafted in (("cpu", 9), ("cuda", 0), ("cuda", acceleration.COMPILED_AFTER)):
+        parts.device, parts.drafted = device, drafted
+        with acceleration.applied(parts, level):
+            pass
+    assert len(compiled) == 1

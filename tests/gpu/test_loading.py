@@ -163,6 +163,16 @@ def test_gguf(model: Path, wanted: torch.Tensor, tmp_path: Path, packed_table: b
     assert 0 < off(running.loaded(model, transformer=file, form="gguf"), wanted) < 0.02
 
 
+@pytest.mark.parametrize("place", ["turns", "blocks"])
+def test_gguf_comes_and_goes(model: Path, tmp_path: Path, place: Place) -> None:
+    kind = gguf.GGMLQuantizationType.Q8_0
+    file = write_gguf(model, tmp_path / "q8.gguf", packed_table=False, kind=kind)
+    there = predicted(running.loaded(model, transformer=file, form="gguf"))
+    parts = running.loaded(model, laid_out("as they are", place, place), transformer=file, form="gguf")
+    with parts.on_device("transformer"):
+        assert off(parts, there) == 0
+
+
 def write_lora(model: Path, file: Path, *, prefix: str, alpha: float | None) -> dict[str, torch.Tensor]:
     """An adapter of rank 4 for two layers; what it adds to each."""
     torch.manual_seed(4)

@@ -1,15 +1,17 @@
 """A picture's whole way through the model: words, layers, names, auto, memory, staying loaded."""
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from bridge.backends.base import DraftLayer, JobContext, Preview, Progress
-from bridge.backends.diffusers import captions, loading
+from bridge.backends.diffusers import captions, frames, loading
 from bridge.backends.diffusers import model as module
 from bridge.backends.diffusers import residence as living
 from bridge.backends.diffusers.model import LayeredModel
@@ -137,7 +139,8 @@ def test_auto_drops_blanks_and_copies(layered: LayeredModel, picture: Picture, m
     runs = iter([[ground, crowd, crowd.copy(), np.zeros_like(crowd)], [ground, left, right]])
     asked: list[int] = []
 
-    def frames(self: Any, image: Any, layers: int, seed: int) -> Any:
+    def frames(self: Any, image: Any, layers: int, seed: int, *, of_layer: bool = False) -> Any:
+        assert of_layer == bool(asked)
         asked.append(layers)
         yield Progress("x", 1, 1)
         return next(runs)
@@ -238,3 +241,24 @@ def test_memory_that_others_want(model: Path, picture: Picture, monkeypatch: pyt
     card(8, 0.1)
     assert layered.memory_wanted()
     assert living.SCARCE > living.TAKEN
+
+
+def test_a_limit_on_memory_ends_the_picture_and_not_the_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real one, the kernel's: what is asked for beyond it is refused."""
+    monkeypatch.setattr(module, "fit_to_model", frames.fit_to_model)
+    layered = LayeredModel(Residence(running.files(model), Options(), "cpu"))
+    pixels = np.full((1024, 1024, 4), 200, np.uint8)
+    small = Picture(pixels[:64, :64])
+    monkeypatch.setattr(module, "fit_to_model", lambda view, _: frames.fit_to_model(view, 96))
+    draft(layered, small)  # all that is loaded once is loaded
+    monkeypatch.setattr(module, "fit_to_model", frames.fit_to_model)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    taken = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 60 * 2**20, before[1]))
+    try:
+        with pytest.raises(UnflattenError, match="ran out of memory"):
+            draft(layered, Picture(pixels))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    monkeypatch.setattr(module, "fit_to_model", lambda view, _: frames.fit_to_model(view, 96))
+    assert len(layers_of(draft(layered, small))) == 2

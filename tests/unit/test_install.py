@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +72,8 @@ def _put_environment(root: Path) -> None:
     environment = Environment(root)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment.folder], check=True)
     [packages] = environment.folder.glob("lib/python*/site-packages")
-    (packages / "borrowed.pth").write_text(f"{root}\n{sysconfig.get_path('purelib')}\n")
+    borrowed = [folder for folder in sys.path if Path(folder).name == packages.name]  # this one may borrow its own
+    (packages / "borrowed.pth").write_text("\n".join([str(root), *borrowed, ""]))
     environment.command.write_text(f'#!/bin/sh\nexec "{environment.python}" -m bridge.cli "$@"\n')
     environment.command.chmod(0o755)
     assemble(root.parent / "assembled", Environment(ROOT), root)  # which gets the plugin's client where it never was

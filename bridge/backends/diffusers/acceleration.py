@@ -2,8 +2,8 @@
 
 none computes what diffusers' own pipeline computes. regular leaves out passes that would hardly change anything
 (First Block Cache: where the first block's part of the change is nearly that of the step before, the other blocks' part
-of that step is used again) and compiles the blocks where there is a compiler. high leaves out more, takes fewer steps,
-and guides only the first of them, which decide what goes where.
+of that step is used again) and, when several pictures have come, compiles the blocks where there is a compiler. high
+leaves out more, takes fewer steps, and guides only the first of them, which decide what goes where.
 """
 # pyright: standard, reportMissingImports=false, reportAttributeAccessIssue=false
 
@@ -35,6 +35,9 @@ class Acceleration:
         return min(asked, max(FEWEST, round(asked * self.steps)))
 
 
+COMPILED_AFTER = 3
+"""Pictures that a loaded model has split before its blocks are compiled: that takes up to a minute, which a single
+picture would not win back."""
 FEWEST = 8
 """Steps: below, layers fall apart."""
 LEVELS = {
@@ -48,7 +51,8 @@ LEVELS = {
 def applied(parts: Parts, level: Acceleration) -> Generator[None]:
     """The transformer as `level` wants it, until the block ends; what was compiled stays so."""
     transformer: Any = parts.pipe.transformer
-    if level.compiled and parts.device == "cuda" and parts.plan.transformer == "device":
+    worth_it = parts.device == "cuda" and parts.plan.transformer == "device" and parts.drafted >= COMPILED_AFTER
+    if level.compiled and worth_it:
         compile_blocks(transformer)
     if level.cache:
         transformer.enable_cache(FirstBlockCacheConfig(threshold=level.cache))

@@ -9,6 +9,9 @@ from pydantic import BaseModel
 from bridge.backends.base import Capabilities, Estimate, FixedLimit, Model, Placement
 from bridge.backends.diffusers import environment, library
 from bridge.backends.diffusers import options as own
+from bridge.backends.diffusers.machine import guess
+from bridge.backends.diffusers.needs import best_of
+from bridge.backends.diffusers.plan import GB
 from bridge.backends.shelf import ModelShelf
 from bridge.errors import BackendUnavailable
 from bridge.settings import Settings
@@ -74,8 +77,18 @@ class Diffusers:
 
     def open(self, options: own.Options) -> AbstractContextManager[Model]:
         """The model, in a worker of its environment; loaded with its first picture. Raises BackendUnavailable."""
-        files = library.find(options.model)
+        files = library.find(options.model or _best_here())
         return _opened(files, options)
+
+
+def _best_here() -> str:
+    """The name of the model that suits this computer best, of those that are here; empty where that cannot be told."""
+    machine = guess(environment.accelerator())
+    forms = {
+        files.name: (files.form, files.transformer_bytes / GB, files.text_encoder_bytes / GB)
+        for files in library.installed()
+    }
+    return best_of(forms, machine) if machine is not None else ""
 
 
 @contextmanager

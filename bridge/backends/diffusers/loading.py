@@ -17,7 +17,13 @@ from diffusers import (
     QwenImageTransformer2DModel,
 )
 from diffusers.hooks import apply_group_offloading
-from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, Qwen2VLImageProcessorPil
+from transformers import (
+    AutoConfig,
+    GenerationConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen2VLImageProcessorPil,
+)
 
 from bridge.backends.diffusers import weights
 from bridge.backends.diffusers.gguf_files import load_gguf
@@ -34,13 +40,14 @@ TORCH_NAMES = {"rocm": "cuda"}
 @dataclass
 class Parts:
     """A loaded model. pipe: diffusers' pipeline, whose helpers are used; its `processor` is None, since that needs a
-    library for video. vision: prepares pictures for the text encoder's eyes."""
+    library for video. vision: prepares pictures for the text encoder's eyes. drafted: pictures that it has split."""
 
     pipe: Any
     vision: Any
     device: str
     dtype: torch.dtype
     plan: Plan
+    drafted: int = 0
 
     @contextmanager
     def on_device(self, name: str) -> Generator[Any]:
@@ -121,8 +128,7 @@ def load_transformer(files: ModelFiles, plan: Plan, device: str, dtype: torch.dt
 
 def load_encoder(files: ModelFiles, plan: Plan, device: str, dtype: torch.dtype) -> Any:
     """The text encoder, on the device where the plan keeps it there."""
-    storage = STORAGE[plan.weights]
-    if storage is None or files.form == "bnb4":
+    if files.form == "bnb4":
         model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             files.text_encoder, dtype=dtype, local_files_only=True
         )
@@ -130,8 +136,10 @@ def load_encoder(files: ModelFiles, plan: Plan, device: str, dtype: torch.dtype)
     config: Any = AutoConfig.from_pretrained(folder_of(files, "text_encoder"), local_files_only=True)
     with init_empty_weights():
         model = Qwen2_5_VLForConditionalGeneration(config)
+    if (files.text_encoder / "generation_config.json").is_file():  # which words end an answer
+        model.generation_config = GenerationConfig.from_pretrained(files.text_encoder, local_files_only=True)
     place = device if plan.encoder == "device" else "cpu"
-    weights.fill(model, files.text_encoder, dtype, place, storage, Lora(None))
+    weights.fill(model, files.text_encoder, dtype, place, STORAGE[plan.weights], Lora(None))
     return model.eval()
 
 

@@ -32,7 +32,8 @@ OPAQUE = 250
 NO_PROMPT = " "
 """What stands for an empty negative prompt: without any, nothing would be guided."""
 LOOKING, NAMING = "Looking at the picture", "Naming the layers"
-SPLITTING, MAKING = "Splitting it into layers", "Drawing the layers"
+SPLITTING, SPLITTING_AGAIN = "Splitting it into layers", "Splitting a layer that holds several things"
+MAKING = "Drawing the layers"
 
 
 class LayeredModel:
@@ -79,7 +80,7 @@ class LayeredModel:
             if len(kept) + 1 > auto.MOST:
                 break
             whole = kept[number]
-            again = yield from run.frames(_as_image(whole), auto.AGAIN, job.seed)
+            again = yield from run.frames(_as_image(whole), auto.AGAIN, job.seed, of_layer=True)
             better = auto.gained(whole, again)
             if len(kept) - 1 + len(better) <= auto.MOST:
                 kept[number : number + 1] = better
@@ -140,10 +141,16 @@ class Run:
         self._job = job
         self._told_drift = False
 
-    def frames(self, image: "Image", layers: int, seed: int) -> Generator[Progress | Preview, None, list[Frame]]:
-        """The frames of `image`, back to front, (h, w, 4) uint8, without the composite."""
+    def frames(
+        self, image: "Image", layers: int, seed: int, *, of_layer: bool = False
+    ) -> Generator[Progress | Preview, None, list[Frame]]:
+        """The frames of `image`, back to front, (h, w, 4) uint8, without the composite.
+
+        of_layer: it is a layer of the picture, of which no previews are shown.
+        """
         parts, job = self._parts, self._job
-        yield Progress(SPLITTING, 0, self._steps)
+        stage = SPLITTING_AGAIN if of_layer else SPLITTING
+        yield Progress(stage, 0, self._steps)
         prepared = prepare(parts, image, layers, seed)
         began, latents = time.monotonic(), prepared.latents
         with parts.on_device("transformer"), applied(parts, self._level):
@@ -151,9 +158,10 @@ class Run:
             for step in steps:
                 latents = step.latents
                 left = (time.monotonic() - began) / step.number * (step.count - step.number)
-                yield Progress(SPLITTING, step.number, step.count, seconds_left=round(left, 1))
-                if step.number == max(1, round(PREVIEW_AFTER * step.count)) < step.count:
+                yield Progress(stage, step.number, step.count, seconds_left=round(left, 1))
+                if not of_layer and step.number == max(1, round(PREVIEW_AFTER * step.count)) < step.count:
                     yield Preview(tuple(small(each) for each in decode(parts, prepared, step.guessed, first=1)))
+        parts.drafted += 1
         drawn: list[Frame] = []
         for number, frame in enumerate(decode(parts, prepared, latents)):
             job.checkpoint()
@@ -162,7 +170,8 @@ class Run:
                 continue
             drawn.append(frame)
             yield Progress(MAKING, number, layers)
-            yield Preview(tuple(small(each) for each in drawn))
+            if not of_layer:
+                yield Preview(tuple(small(each) for each in drawn))
         return drawn
 
     def _tell_drift(self, composite: Frame, image: "Image") -> None:

@@ -1,9 +1,11 @@
 """What a model needs for a picture, from its files and configurations, and how it would do on this computer."""
 
+from collections.abc import Mapping
+
 from bridge.backends.diffusers import environment, sizes
 from bridge.backends.diffusers.library import ModelFiles
 from bridge.backends.diffusers.machine import guess
-from bridge.backends.diffusers.plan import GB, Need, Plan, Refusal, choose
+from bridge.backends.diffusers.plan import GB, Machine, Need, Plan, Refusal, choose
 from bridge.backends.diffusers.shipped import config_of, shipped
 
 HALF = 2
@@ -11,6 +13,8 @@ HALF = 2
 USUAL = (640, 640, 4)
 """Width, height and layers by which models are compared."""
 VAE_GB = 0.25
+HARDLY_SLOWER = 0.35
+"""Seconds of a step."""
 HOW = {"device": "whole", "turns": "by turns with the text encoder", "blocks": "block by block, slowly"}
 
 
@@ -28,6 +32,8 @@ def need_of(files: ModelFiles, width: int, height: int, layers: int, item: int =
         decode=sizes.decode_bytes(config_of(files, "vae"), width, height, item),
         packed=packed,
         encoder_packed=0 if files.form == "bnb4" else sizes.packed_encoder_bytes(encoder, item),
+        through_ram=whole if files.form == "gguf" else 0,
+        in_parts=files.form != "bnb4",
     )
 
 
@@ -44,7 +50,25 @@ def usual_need(form: str, transformer: float, encoder: float) -> Need:
         decode=sizes.decode_bytes(vae, width, height, HALF),
         packed=form != "bf16",
         encoder_packed=0 if form == "bnb4" else sizes.packed_encoder_bytes(shipped("text_encoder"), HALF),
+        through_ram=int(transformer * GB) if form == "gguf" else 0,
+        in_parts=form != "bnb4",
     )
+
+
+def best_of(candidates: Mapping[str, tuple[str, float, float]], machine: Machine) -> str:
+    """The name of the one that suits the machine best; empty where none fits.
+
+    candidates: form, GB of the transformer and GB of the text encoder by name. The largest, which is the most faithful,
+    of those that are hardly slower than with everything on the card, or else the quickest.
+    """
+    found: dict[str, float] = {}
+    for name, (form, transformer, encoder) in sorted(candidates.items(), key=lambda each: -each[1][1]):
+        chosen = choose(machine, usual_need(form, transformer, encoder))
+        if isinstance(chosen, Plan):
+            if chosen.slower <= HARDLY_SLOWER:
+                return name
+            found[name] = chosen.slower
+    return min(found, key=lambda name: found[name], default="")
 
 
 def fits(form: str, transformer: float, encoder: float) -> str:

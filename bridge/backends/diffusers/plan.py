@@ -60,7 +60,9 @@ class Need:
 
     block: one of the transformer's blocks. step, decode: a pass of the transformer, and one frame's decoding. packed:
     the transformer's weights are in 8 bits or fewer already, so that nothing is won by changing them. encoder_packed:
-    the text encoder's in 8 bits; 0: they cannot be packed.
+    the text encoder's in 8 bits; 0: they cannot be packed. through_ram: of the transformer's, what is in the computer's
+    memory at a time before it goes to the card. in_parts: whether components
+    can come block by block, or be computed by the processor.
     """
 
     transformer: int
@@ -71,6 +73,8 @@ class Need:
     decode: int
     packed: bool = False
     encoder_packed: int = 0
+    through_ram: int = 0
+    in_parts: bool = True
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,8 @@ def layouts(need: Need, machine: Machine) -> Iterator[Plan]:
     for tiled, weights in itertools.product((False, True), _weights(machine)):
         work = max(need.step, need.decode // TILES if tiled else need.decode) + need.vae
         for plan in _with_weights(weights, need, machine, work):
+            if not need.in_parts and {"blocks", "cpu"} & {plan.transformer, plan.encoder}:
+                continue
             yield replace(plan, tiled=tiled, slower=plan.slower + tiled * TILING_COST)
 
 
@@ -161,7 +167,8 @@ def _with_weights(weights: Weights, need: Need, machine: Machine, work: int) -> 
     loading = 0 if machine.shared else LOADING
 
     def plan(name: Layout, places: tuple[Place, Place], device: int, ram: int, cost: float) -> Plan:
-        return Plan(name, weights, *places, False, device, ram + loading, PACKED_COST[weights] + cost)
+        most = max(ram + loading, need.through_ram)  # the transformer is loaded first
+        return Plan(name, weights, *places, False, device, most, PACKED_COST[weights] + cost)
 
     if plain:
         yield plan("whole", ("device", "device"), transformer + encoder + work, 0, 0.0)

@@ -3,8 +3,8 @@ another program needs the memory."""
 # pyright: standard, reportMissingImports=false
 
 import gc
-import logging
 from collections.abc import Generator
+from dataclasses import replace
 
 import psutil
 import torch
@@ -27,8 +27,6 @@ SCARCE = 2**30
 """Bytes of the card below which others may be in need."""
 SCARCE_RAM = 0.06
 """Of the computer's memory."""
-
-log = logging.getLogger("unflatten")
 
 
 class Residence:
@@ -84,8 +82,8 @@ class Residence:
             return less
         machine = self.machine()
         if before is not None:  # what it holds itself is free for it
-            machine = Machine(
-                machine.accelerator, machine.device_free + before.device, machine.ram_free + before.ram, machine.shared
+            machine = replace(
+                machine, device_free=machine.device_free + before.device, ram_free=machine.ram_free + before.ram
             )
         chosen = choose(machine, need, self.options.layout)
         if isinstance(chosen, Refusal):

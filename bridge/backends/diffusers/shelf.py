@@ -1,13 +1,15 @@
 """The models that this backend offers, adds and removes."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from bridge.backends.diffusers import adding, catalogue, environment, library
 from bridge.backends.diffusers.adding import GB
 from bridge.backends.diffusers.catalogue import Known
 from bridge.backends.diffusers.library import PARTS, ModelFiles, Record
-from bridge.backends.diffusers.needs import fits
+from bridge.backends.diffusers.machine import guess
+from bridge.backends.diffusers.needs import best_of, fits
 from bridge.backends.shelf import Addition, Finding, ModelOffer, Removed
 from bridge.errors import BadSettings
 from bridge.files.disk import explained
@@ -23,7 +25,8 @@ class Shelf:
         """All that are known, then the user's own."""
         records = {record.name: record for record in library.records()}
         here = {files.name: files for files in library.installed()}
-        known = [_known_offer(known, known.name in here) for known in catalogue.KNOWN]
+        best = _best()
+        known = [replace(_known_offer(known, known.name in here), best=known.name == best) for known in catalogue.KNOWN]
         names = {each.name for each in known}
         own = [_own_offer(record, here.get(name)) for name, record in records.items() if name not in names]
         return [*known, *own]
@@ -85,6 +88,18 @@ def _environment() -> Finding:
     if environment.root().exists():
         return Finding(what, "it was interrupted while it was made", False, environment.MAKE)
     return Finding(what, "not set up", False, environment.MAKE, off=True)
+
+
+def _best() -> str:
+    """The name of the model that suits this computer best; empty where that cannot be told, or none does."""
+    accelerator = environment.accelerator()
+    machine = guess(accelerator)
+    forms = {
+        known.name: (known.form, *known.gigabytes[:2])
+        for known in catalogue.KNOWN
+        if known.lora is None and (known.form != "bnb4" or accelerator == "cuda")
+    }
+    return best_of(forms, machine) if machine is not None else ""
 
 
 def _known_offer(known: Known, here: bool) -> ModelOffer:

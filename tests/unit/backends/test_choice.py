@@ -1,5 +1,7 @@
 """Who splits, with which options."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,15 @@ def test_what_is_the_computers_is_no_jobs() -> None:
     with pytest.raises(BadSettings, match="once for this computer") as raised:
         choose("trial", {"place": "x"})
     assert "unflatten set trial-place" in raised.value.hint
+
+
+def test_options_called_as_a_placements_fields_stand_for_them(tmp_path: Path) -> None:
+    """What they do: tests/unit/server/test_resident_models.py."""
+    decided = {"backends": {"graphics": {"keep_alive": 9, "leaves_with_client": True}}}
+    (tmp_path / "preferences.json").write_text(json.dumps(decided))
+    chosen = choose("graphics")
+    assert chosen.placement == replace(chosen.backend.placement, keep_alive=9.0, leaves_with_client=True)
+    assert choose("trial").placement == Trial.placement, "one without such options stays where it is"
 
 
 def test_pictures_leave_the_computer_only_with_leave(tmp_path: Path) -> None:

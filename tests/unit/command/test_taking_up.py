@@ -57,21 +57,21 @@ def done(ended: subprocess.CompletedProcess[str]) -> bool:
 
 
 def test_another_picture_other_settings_another_result_and_other_options_are_sent_anew(unflatten: CommandLine) -> None:
-    kill_at_work(unflatten, *words("--option", "seconds=3", "--seed", "1"))
+    kill_at_work(unflatten, *words("--option", "seconds=1.5", "--seed", "1"))
     [(_, handle)] = jobs(unflatten)
     assert handle == notes(unflatten.data, "ordered")[0]
     shapes(unflatten.folder / "b.png", (300, 100))
     others = [
-        words("--option", "seconds=3", "--seed", "2"),
-        words("--option", "seconds=3", "--seed", "1", output="b.ora"),
-        words("--option", "seconds=2", "--seed", "1"),
-        ["split", "b.png", "-o", "a.ora", "--force", *words("--option", "seconds=3", "--seed", "1")[4:]],
+        words("--option", "seconds=1.5", "--seed", "2"),
+        words("--option", "seconds=1.5", "--seed", "1", output="b.ora"),
+        words("--option", "seconds=1", "--seed", "1"),
+        ["split", "b.png", "-o", "a.ora", "--force", *words("--option", "seconds=1.5", "--seed", "1")[4:]],
     ]
     for number, other in enumerate(others, 2):
         assert done(unflatten(*other, *([] if "--force" in other else ["--force"])))
         assert orders(unflatten) == number
     assert jobs(unflatten) == [("interrupted", handle)], "nothing is kept but what the service may still have"
-    assert done(unflatten(*words("--option", "seconds=3", "--seed", "1", "--force")))
+    assert done(unflatten(*words("--option", "seconds=1.5", "--seed", "1", "--force")))
     assert orders(unflatten) == 5 and jobs(unflatten) == []
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bridge.errors import BadPicture
+from bridge.files import image_file
 from bridge.files.load import load_picture
 from bridge.files.raster import turned, with_alpha
 from bridge.files.room import room
@@ -102,3 +104,21 @@ def test_a_deep_png_is_decoded_where_it_stays(tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 65_536, (70, 90, 4), np.uint16)
     path.write_bytes(bytes(imagecodecs.png_encode(pixels)))
     assert (load_picture(path).pixels == pixels).all()
+
+
+@pytest.mark.parametrize(("lossless", "exif"), [(True, b""), (True, b"Exif\0\0MM\0*\0\0\0\x08\0\0"), (False, b"")])
+def test_only_a_large_webp_without_loss_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossless: bool, exif: bytes
+) -> None:
+    """Its decoder takes the memory of two pictures."""
+    monkeypatch.setattr(image_file, "LARGEST_LOSSLESS_WEBP", 10_000)
+    path = tmp_path / "large.webp"
+    Image.new("RGBA", (200, 100), (9, 8, 7, 200)).save(path, lossless=lossless, exif=exif)
+    if not lossless:
+        assert load_picture(path).width == 200
+        return
+    with pytest.raises(BadPicture, match="without loss") as told:
+        load_picture(path)
+    assert "PNG" in told.value.hint
+    Image.new("RGBA", (100, 90)).save(path, lossless=True)
+    assert load_picture(path).width == 100

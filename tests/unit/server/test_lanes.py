@@ -175,16 +175,6 @@ def test_a_bridge_that_ends_in_order_leaves_a_job_to_its_service(begin: Callable
     assert len(notes(second.data, "ordered")) == 1 and notes(second.data, "called off") == []
 
 
-def test_a_model_stays_loaded_in_its_lane_and_goes_after_its_keep_alive(bridge: Bridge, client: Client) -> None:
-    for seed in range(3):
-        assert client.split(noise(64, 64, seed), backend="graphics").kinds()[-1] == "done"
-    assert notes(bridge.data, "opened") == ["graphics"], "loaded once"
-    assert len(bridge.children()) == 2, "one drafts, one finishes"
-    wait_for(lambda: len(bridge.children()) == 1)
-    assert client.split(PICTURE, backend="graphics").kinds()[-1] == "done"
-    assert notes(bridge.data, "opened") == ["graphics"] * 2
-
-
 def test_a_job_here_does_not_wait_for_one_on_the_graphics_card(bridge: Bridge, client: Client) -> None:
     with bridge.client() as other:
         job = other.start(PICTURE, backend="graphics", prompt="slow 60")

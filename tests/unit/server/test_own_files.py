@@ -14,7 +14,6 @@ import pytest
 
 from bridge import clock
 from bridge.connection_file import Connection, read_connection, write_connection
-from bridge.jobs import process
 from bridge.jobs.environment import without_secrets
 from bridge.own_files import ForeignFolder, claim, open_log
 from bridge.processes import is_stopped
@@ -139,8 +138,18 @@ def test_whatever_is_called_like_a_secret_is_left_out(name: str) -> None:
     }
 
 
+LOOK_EVERY = 0.5
+
+
+@pytest.fixture
+def watchful(start: Starter) -> Bridge:
+    """A bridge that looks at its workers more often."""
+    return start(bounds={"bridge.jobs.process.LOOK_EVERY": LOOK_EVERY})
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing is stopped so there")
-def test_a_worker_that_another_program_stops_is_replaced(bridge: Bridge) -> None:
+def test_a_worker_that_another_program_stops_is_replaced(watchful: Bridge) -> None:
+    bridge = watchful
     with bridge.client() as client:
         job = client.start(noise(64, 64), prompt="slow 60")
         wait_for(lambda: client.hear()["type"] == "progress")
@@ -150,18 +159,18 @@ def test_a_worker_that_another_program_stops_is_replaced(bridge: Bridge) -> None
         error = client.finish(job).last("error")
         assert (error["code"], error["retryable"]) == ("worker_died", True)
         assert "stopped in the middle by another program" in error["message"]
-        assert time.monotonic() - began < 4 * process.LOOK_EVERY
+        assert time.monotonic() - began < 4 * LOOK_EVERY + 2
         assert client.split(noise(64, 64)).kinds()[-1] == "done"
         [worker] = bridge.children()
         worker.send_signal(signal.SIGSTOP)  # an idle one costs no job
         assert client.split(noise(64, 64)).kinds()[-1] == "done"
 
 
-def test_a_worker_that_computes_for_long_is_let_be(bridge: Bridge) -> None:
-    with bridge.client() as client:
-        job = client.start(noise(64, 64), prompt=f"deaf {3 * process.LOOK_EVERY:.0f}")
+def test_a_worker_that_computes_for_long_is_let_be(watchful: Bridge) -> None:
+    with watchful.client() as client:
+        job = client.start(noise(64, 64), prompt=f"deaf {4 * LOOK_EVERY}")
         assert client.finish(job).kinds()[-1] == "done"
-    [worker] = bridge.children()
+    [worker] = watchful.children()
     assert not is_stopped(worker.pid) and psutil.pid_exists(worker.pid)
 
 

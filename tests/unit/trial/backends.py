@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bridge.picture import Picture
 
 SECONDS_ESTIMATED = 2.0
+MEMORY_WANTED = "memory.wanted"
 ALL_SETTINGS = frozenset(Settings.model_fields)
 
 
@@ -72,11 +73,28 @@ class Trial:
         return nullcontext(Bands(options))
 
 
+class GraphicsOptions(TrialOptions):
+    """Those that stand for its placement's fields, as the real one's do."""
+
+    keep_alive: float = computer_wide(1.0)
+    leaves_with_client: bool = computer_wide(False)
+
+
 class Graphics(Trial):
-    """The same in a lane of its own, as a graphics card has: its worker stays for as long as a loaded model would."""
+    """The same in a lane of its own, as a graphics card has: its worker stays for as long as a loaded model would.
+
+    While the file MEMORY_WANTED lies in the data folder, another program needs the card's memory.
+    """
 
     name = "graphics"
-    placement = Placement("gpu:0", FixedLimit(1), keep_alive=1.0)
+    placement = Placement("gpu:0", FixedLimit(1), keep_alive=300.0)
+    Options = GraphicsOptions
+
+    def open(self, options: TrialOptions) -> AbstractContextManager[Model]:
+        from tests.unit.trial.drafting import WatchfulBands
+
+        note("opened", self.name)
+        return nullcontext(WatchfulBands(options))
 
 
 class ElsewhereOptions(TrialOptions):

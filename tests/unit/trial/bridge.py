@@ -1,12 +1,14 @@
 """A real bridge in its own process, whose worker knows the trial backend.
 
 Settings are daemon.serve's, in JSON; `fal`: FalOptions'; `internet`: names of servers → the ports that stand for them;
-`loading`: seconds that the engine takes longer to load.
+`loading`: seconds that the engine takes longer to load; `bounds`: full names of constants → what they are instead,
+so that a test waits less long for the same.
 """
 
 import json
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +30,10 @@ if __name__ == "__main__":
         from tests.unit.trial.internet import pretend
 
         pretend(internet)
+    for name, value in settings.pop("bounds", {}).items():
+        module, _, constant = name.rpartition(".")
+        assert hasattr(import_module(module), constant)
+        setattr(import_module(module), constant, value)
     if seconds := settings.pop("loading", None):
         load = daemon.import_module
 

@@ -33,6 +33,7 @@ class Result:
 
     messages: list[Message] = field(default_factory=list)
     layers: dict[int, np.ndarray] = field(default_factory=dict)
+    previews: list[np.ndarray] = field(default_factory=list)
 
     def last(self, kind: str) -> Message:
         return [message for message in self.messages if message["type"] == kind][-1]
@@ -102,7 +103,7 @@ class Client:
         return job
 
     def follow(self, job: str, patience: float = PATIENCE) -> Iterator[tuple[Message, np.ndarray | None]]:
-        """What is told of `job`, with a layer's pixels, up to done or error."""
+        """What is told of `job`, with a layer's pixels or a preview's, up to done or error."""
         while True:
             message = self.hear(patience)
             pixels = None
@@ -111,6 +112,10 @@ class Client:
                 _, _, width, height = message["rect"]
                 dtype, count = self._pixels
                 pixels = np.frombuffer(data, dtype).reshape(height, width, count)
+            elif message["type"] == "preview":
+                data = self.socket.recv(timeout=patience, decode=False)
+                shape = message["layers"], message["height"], message["width"], 4
+                pixels = np.frombuffer(data, np.uint8).reshape(shape)
             if message.get("job") == job:
                 yield message, pixels
                 if message["type"] in ("done", "error"):
@@ -120,7 +125,9 @@ class Client:
         result = Result()
         for message, pixels in self.follow(job, patience):
             result.messages.append(message)
-            if pixels is not None:
+            if pixels is not None and message["type"] == "preview":
+                result.previews.append(pixels)
+            elif pixels is not None:
                 result.layers[message["index"]] = pixels
         return result
 

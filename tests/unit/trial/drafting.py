@@ -13,11 +13,12 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from bridge.backends.base import DraftLayer, JobContext, Progress
+from bridge.backends.base import DraftLayer, JobContext, Preview, Progress
+from bridge.connection_file import data_dir
 from bridge.errors import Kind, UnflattenError
 from bridge.picture import Layer, Picture
 from bridge.settings import Settings
-from tests.unit.trial.backends import TrialOptions, note
+from tests.unit.trial.backends import MEMORY_WANTED, TrialOptions, note
 
 
 class Bands:
@@ -26,13 +27,15 @@ class Bands:
     The prompt is a verb and its argument: `slow 3` works three seconds, `deaf 3` without looking up,
     `die 9` ends its process by that signal (`die 9 wide`: for a picture that is wider than high), `memory`, `bug`,
     `print`, `refuse KIND` raises an error of that kind, `nothing`, `note`: its settings and options go into a file, as
-    which process began does.
+    which process began does; `preview` shows two small pictures early.
     """
 
     def __init__(self, options: TrialOptions) -> None:
         self._options = options
 
-    def draft(self, picture: Picture, settings: Settings, job: JobContext) -> Generator[Progress | DraftLayer]:
+    def draft(
+        self, picture: Picture, settings: Settings, job: JobContext
+    ) -> Generator[Progress | Preview | DraftLayer]:
         verb, _, argument = settings.prompt.partition(" ")
         note("at work", str(os.getpid()))
         yield Progress("Beginning", 1, 2)
@@ -67,11 +70,20 @@ class Bands:
             case "note":
                 note("settings", settings.model_dump_json())
                 note("options", self._options.model_dump_json())
+            case "preview":
+                yield Preview((picture.view[:3, :5], picture.view[3:6, :5]))
             case _:
                 pass
         yield Progress("Cutting", 2, 2)
         for layer in bands(picture.view, settings):
             yield DraftLayer(layer, picture.width, picture.height)
+
+
+class WatchfulBands(Bands):
+    """The same, in memory that another program may want."""
+
+    def memory_wanted(self) -> bool:
+        return (data_dir() / MEMORY_WANTED).exists()
 
 
 def bands(view: np.ndarray, settings: Settings) -> Iterator[Layer]:

@@ -45,26 +45,26 @@ def test_sizes_are_those_of_the_published_weights() -> None:
 # plan's name, where the text encoder is, and GB of the card and of memory. A dash where nothing fits without swapping.
 TABLE = """
  6 16 | -                        -                        -                        -
- 6 32 | -                        -                        blocks-fp8,blocks,2+23   blocks,blocks,2+18
- 6 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       blocks,blocks,2+18
+ 6 32 | -                        -                        blocks-fp8,blocks,2+23   -
+ 6 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       -
  8 16 | -                        -                        -                        -
- 8 32 | -                        -                        blocks-fp8,blocks,2+23   blocks,blocks,2+18
- 8 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       blocks,blocks,2+18
+ 8 32 | -                        -                        blocks-fp8,blocks,2+23   -
+ 8 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       -
 12 16 | -                        -                        -                        -
-12 32 | -                        -                        blocks-fp8,blocks,2+23   blocks,blocks,2+18
-12 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       blocks,blocks,2+18
-16 16 | -                        -                        -                        turns,blocks,13+7
+12 32 | -                        -                        blocks-fp8,blocks,2+23   -
+12 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       -
+16 16 | -                        -                        -                        -
 16 32 | -                        -                        blocks-fp8,blocks,2+23   turns,turns,13+18
 16 64 | blocks-fp8,blocks,2+31   blocks,blocks,2+38       blocks,blocks,2+31       turns,turns,13+18
-24 16 | fp8,blocks,22+10         fp8,blocks,22+10         fp8,blocks,15+10         whole,card,19+1
+24 16 | fp8,blocks,22+10         fp8,blocks,22+10         -                        whole,card,19+1
 24 32 | fp8,blocks,22+10         turns,blocks,22+18       fp8,turns,15+23          whole,card,19+1
 24 64 | fp8,turns,22+31          turns,turns,22+38        turns,turns,17+31        whole,card,19+1
-48 16 | fp8,turns,30+10          whole,card,39+1          whole,card,31+1          whole,card,19+1
-48 32 | fp8,turns,30+10          whole,card,39+1          whole,card,31+1          whole,card,19+1
-48 64 | turns,turns,43+58        whole,card,39+1          whole,card,31+1          whole,card,19+1
-80 16 | whole,card,59+1          whole,card,39+1          whole,card,31+1          whole,card,19+1
-80 32 | whole,card,59+1          whole,card,39+1          whole,card,31+1          whole,card,19+1
-80 64 | whole,card,59+1          whole,card,39+1          whole,card,31+1          whole,card,19+1
+48 16 | fp8,turns,30+10          whole,card,39+1          -                        whole,card,19+1
+48 32 | fp8,turns,30+10          whole,card,39+1          whole,card,31+13         whole,card,19+1
+48 64 | turns,turns,43+58        whole,card,39+1          whole,card,31+13         whole,card,19+1
+80 16 | whole,card,59+1          whole,card,39+1          -                        whole,card,19+1
+80 32 | whole,card,59+1          whole,card,39+1          whole,card,31+13         whole,card,19+1
+80 64 | whole,card,59+1          whole,card,39+1          whole,card,31+13         whole,card,19+1
 """
 ROWS = [line.split("|") for line in TABLE.strip().splitlines()]
 
@@ -168,3 +168,23 @@ def test_every_known_model_can_be_planned() -> None:
     for known in KNOWN:
         need = needs.usual_need(known.form, *known.gigabytes[:2])
         assert all(plan.device > 0 and plan.ram >= 0 for plan in layouts(need, machine(24, 64)))
+
+
+FORMS = {known.name: (known.form, *known.gigabytes[:2]) for known in KNOWN if known.lora is None}
+
+
+@pytest.mark.parametrize(
+    ("card", "memory", "name"),
+    [
+        (80, 64, "qwen-image-layered"),
+        (48, 32, "qwen-image-layered"),
+        (24, 64, "qwen-image-layered"),
+        (24, 16, "qwen-image-layered"),
+        (16, 32, "qwen-image-layered-bnb4"),
+        (12, 32, "qwen-image-layered-q2-k"),
+        (8, 32, "qwen-image-layered-q2-k"),
+        (6, 16, ""),
+    ],
+)
+def test_the_best_for_a_computer(card: int, memory: int, name: str) -> None:
+    assert needs.best_of(FORMS, machine(card, memory)) == name
