@@ -27,6 +27,7 @@ from .krita_api import Krita, application
 from .launch import Installation, in_full
 from .manifest import Entry, Manifest, digest
 from .qt import QCoreApplication
+from .questions import Questions
 from .session import Ending, Session
 
 # What Krita opens with pixels in it; in a folder anything else is left alone.
@@ -186,7 +187,16 @@ def _how(batch: Batch) -> str:
 
 def _split(path: Path, target: Path, batch: Batch) -> int:
     """Open, take apart, save under another name, rename, so that no result is half-written; the number of layers."""
-    document = batch.app.openDocument(str(path))
+    with Questions() as questions:
+        document = batch.app.openDocument(str(path))
+    if questions.asked:
+        if document is not None:
+            document.setBatchmode(True)
+            document.setModified(False)
+            document.close()
+        raise UnflattenError(
+            f"Krita asks about it: “{questions.asked[0]}”", "Open it in Krita, answer, save it, then run this again."
+        )
     if document is None or document.rootNode() is None:
         raise UnflattenError(
             "Krita cannot open this file.", "It may be damaged, or of a kind that Krita does not know."

@@ -11,6 +11,9 @@ from .krita_api import Document, Node, application
 from .pixels import SRGB8, Space
 from .protocol import CHUNK, MODELS
 
+# Seconds that a step may take, unless a single call of Krita's takes longer.
+BUDGET = 0.04
+
 # Krita's own sRGB profile, which every Krita has: that of the view that a splitter sees.
 SRGB_PROFILE = "sRGB-elle-V2-srgbtrc.icc"
 _SRGB_PROFILES = (SRGB_PROFILE, "sRGB built-in")

@@ -24,6 +24,7 @@ QRect = _core.QRect
 Qt = _core.Qt
 QTimer = _core.QTimer
 QIcon = _gui.QIcon
+QApplication = _widgets.QApplication
 QDialog = _widgets.QDialog
 QDialogButtonBox = _widgets.QDialogButtonBox
 QLabel = _widgets.QLabel

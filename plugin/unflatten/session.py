@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from .canvas import Canvas, Reading, View, view_pieces
+from .canvas import BUDGET, Canvas, Reading, View, view_pieces
+from .comparison import compare
 from .errors import UnflattenError
 from .job import Choices, Done, Failed, JobRequest, LayerRows, Progressed, Stacked, Whole
 from .krita_api import Document
 from .launch import Installation, in_full
 from .layers import Scratch
-from .pixels import Difference, Space
+from .pixels import Space
 from .upload import Upload
 
-BUDGET = 0.04
 # Steps within which Krita makes a layer that was added the active one; in a document behind another it never does.
 _ACTIVATED_WITHIN = 10
 
@@ -151,7 +151,7 @@ class Session:
         yield from self._receive(Whole)
         if self._scratch is None or not self._layers:
             raise UnflattenError("The bridge sent no layers.", "Try again.")
-        changed = yield from self._compare()
+        changed = yield from compare(self.canvas, self._upload.pieces)
         # In the step in which nothing was being painted: Krita would end a stroke that is held.
         self._scratch.hand_over(visible=not changed.largest)
         self._handed_over = True
@@ -169,7 +169,7 @@ class Session:
                 attention=True,
             )
             return
-        difference = yield from self._compare()
+        difference = yield from compare(self.canvas, self._upload.pieces)
         if difference.largest > 1:
             self._finish(
                 f"The layers are ready, but the picture is not exactly the same: {difference.pixels} pixels differ.",
@@ -242,36 +242,6 @@ class Session:
                     return
             yield
 
-    def _compare(self) -> Generator[None, None, Difference]:
-        """Compare the projection with the picture that was sent. When it returns, nothing is being painted."""
-        while True:
-            while self.canvas.has_unfinished_strokes():
-                yield
-            difference = Difference(self.canvas.space)
-            painted = False
-            for _ in self._compare_once(difference):
-                yield
-                painted = painted or self.canvas.has_unfinished_strokes()
-            if not painted:
-                return difference
-            if difference.largest:
-                while self.canvas.has_unfinished_strokes():
-                    yield
-                return difference
-
-    def _compare_once(self, difference: Difference) -> Iterator[None]:
-        reading = Reading(self.canvas)
-        number = 0
-        while not reading.finished:
-            for strip in reading.strips(time.monotonic() + BUDGET):
-                sent = self._upload.pieces[number]
-                number += 1
-                # Qt compares at memory speed, and almost always finds the two equal.
-                if strip != sent:
-                    yield from _compare_slowly(difference, bytes(strip), bytes(sent), self.canvas.space.pixel_size)
-            if not reading.finished:
-                yield
-
     def _in_the_document(self) -> str:
         cost = float(self.report.get("cost") or 0)
         many = f"{self._layers} layer{'s' * (self._layers != 1)}"
@@ -303,17 +273,6 @@ class Session:
         # Frees the picture at once.
         self._upload = Upload()
         self._scratch = None
-
-
-def _compare_slowly(difference: Difference, one: bytes, other: bytes, pixel_size: int) -> Iterator[None]:
-    """Pixel by pixel, in runs that keep within the budget."""
-    run = 2**16 * pixel_size
-    end = time.monotonic() + BUDGET
-    for start in range(0, len(one), run):
-        difference.add(one[start : start + run], other[start : start + run])
-        if time.monotonic() >= end:
-            yield
-            end = time.monotonic() + BUDGET
 
 
 def _ignore(progress: Progressed) -> None:

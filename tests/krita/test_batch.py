@@ -158,6 +158,24 @@ def test_krita_and_the_command_line_keep_one_list_and_no_edit_is_written_over(
     assert (out / "art.kra").read_bytes() == edited
 
 
+def test_a_question_of_kritas_stops_one_file_and_is_told(
+    runner: Runner, scripted_bridge: Bridge, krita: Krita, tmp_path: Path
+) -> None:
+    scripted_bridge.script()
+    runner.use(scripted_bridge)
+    linked = picture(tmp_path / "linked.png", 11)
+    krita.create_document(name="asks", width=240, height=180)
+    krita.add_file_layer(name="asks", path=str(linked))
+    assert krita.save(name="asks", path=str(tmp_path / "asks.kra"))
+    linked.unlink()
+    good = picture(tmp_path / "good.png", 12)
+    run = runner.batch(tmp_path / "asks.kra", good, "--out", tmp_path / "out", seconds=90)
+    first, second = run.stdout.splitlines()
+    assert run.returncode == 1
+    assert "FAILED: Krita asks about it" in first and "linked.png" in first
+    assert "in good.kra" in second
+
+
 def test_wrong_arguments_end_with_a_sentence(runner: Runner) -> None:
     run = runner.batch("picture.png")
     assert run.returncode == 120

@@ -157,6 +157,13 @@ def add_layers(name, paths):
     document.waitForDone()
 
 
+def add_file_layer(name, path):
+    """Put a layer over the others that shows a file."""
+    document = _documents[name]
+    document.rootNode().addChildNode(document.createFileLayer("file", path, "None"), None)
+    document.waitForDone()
+
+
 def remove_all_layers(name):
     for node in _documents[name].rootNode().childNodes():
         node.remove()
