@@ -83,6 +83,7 @@ def test_a_job_that_ends_behind_another_document_says_so_with_its_name(
     krita.activate(name="In front")
     krita.keep_messages()
     krita.wait_until_idle()
+    time.sleep(0.5)  # for Krita to paint it
     krita.screenshot(OUT / "krita-behind.png")
     ((document, text),) = krita.messages()
     assert document == "In front"
