@@ -122,11 +122,14 @@ class Workers:
         """A supervisor of the lane whose worker has no job; places in the lane bound how many there are."""
         idle = self._idle if placement.lane == CPU else placement.keep_alive
         for worker in self._workers[placement.lane]:
-            if worker.job is None:
+            if worker.environment != placement.environment:
+                worker.rest()  # its model would share the memory
+            elif worker.job is None:
                 worker.idle = idle
                 return worker
         python = [str(python_of(placement.environment))] if placement.environment else self._command[:1]
-        worker = Supervisor(self._last_words, idle=idle, command=[*python, *self._command[1:]])
+        command = [*python, *self._command[1:]]
+        worker = Supervisor(self._last_words, idle=idle, command=command, environment=placement.environment)
         self._workers[placement.lane].append(worker)
         return worker
 
@@ -134,9 +137,10 @@ class Workers:
 class Supervisor:
     """At most one worker process, with at most one job."""
 
-    def __init__(self, last_words: Path | None, *, idle: float, command: Sequence[str]) -> None:
+    def __init__(self, last_words: Path | None, *, idle: float, command: Sequence[str], environment: str = "") -> None:
         self.job: str | None = None
         self.idle = idle
+        self.environment = environment
         self.leaving = False
         """Whether the worker ends with its job."""
         self._last_words = last_words
