@@ -182,17 +182,29 @@ def test_cancelled_it_goes_on_with_the_next_without_loading_again(client: Client
     assert again.kinds()[-1] == "done" and loadings(again) == 0
 
 
-@pytest.mark.parametrize("step", [0, 1, 2, 3])
-def test_a_worker_that_is_killed_costs_one_job(daemon: Daemon, client: Client, step: int) -> None:
-    job = start(client, num_inference_steps=4)
+def kill_at(step: int, daemon: Daemon, client: Client) -> None:
+    """Kill the worker as soon as it has told that step."""
     wait_for(lambda: (m := client.hear(PATIENCE)).get("stage") == "Splitting it into layers" and m["step"] == step, 60)
     worker = daemon.worker()
     assert worker is not None
     worker.kill()
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
+def test_a_worker_that_is_killed_costs_nothing_but_time(daemon: Daemon, client: Client, step: int) -> None:
+    job = start(client, num_inference_steps=4, prompt=f"killed at {step}")
+    kill_at(step, daemon, client)
+    result, _ = follow(client, job)
+    assert result.kinds()[-1] == "done"
+
+
+def test_a_worker_that_is_killed_twice_costs_one_job(daemon: Daemon, client: Client) -> None:
+    job = start(client, num_inference_steps=4, prompt="killed twice")
+    for step in (1, 2):
+        kill_at(step, daemon, client)
     result, _ = follow(client, job)
     assert result.messages[-1]["code"] == "worker_died" and result.messages[-1]["hint"]
-    if step == 3:
-        assert follow(client, start(client, prompt=f"after {step}"))[0].kinds()[-1] == "done"
+    assert follow(client, start(client, prompt="after it"))[0].kinds()[-1] == "done"
 
 
 def test_a_batch_loads_it_once(painter: Path, tmp_path: Path) -> None:
