@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from filelock import FileLock
 
 from tests.clients.driving import HERE, JAVASCRIPT, Client
 from tests.unit.trial.fal_api import Api, open_api
@@ -25,6 +26,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Node with the client's package beside the driver; where they cannot be had the tests say so."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         _do_without("Node and npm are not here.")
+    with FileLock(HERE / "node_modules.lock"):  # two processes run tests at a time, and npm begins by erasing all
+        _get_package()
+
+
+def _get_package() -> None:
     package = HERE / "node_modules" / "@fal-ai" / "client" / "package.json"
     wanted = json.loads((HERE / "package.json").read_text())["dependencies"]["@fal-ai/client"]
     if package.is_file() and json.loads(package.read_text())["version"] == wanted:
