@@ -54,7 +54,7 @@ class Daemon:
         """The one in the environment for models."""
         for child in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.Error):  # it may end at this very moment
-                if ".venv-gpu" in child.cmdline()[0]:
+                if ".venv-gpu" in "".join(child.cmdline()[:1]):  # none, once it has ended
                     return child
         return None
 
