@@ -22,7 +22,8 @@ from tests.unit.trial.client import Client, Result
 from tests.unit.trial.running import wait_for
 
 PATIENCE = 240.0
-KEEP_ALIVE = 4.0
+KEEP_ALIVE = 15.0
+"""Seconds: more than a busy computer takes between the end of one draft and the next."""
 QUICK = {"num_inference_steps": 1, "num_layers": 2, "guidance_scale": 1.0, "acceleration": "none", "seed": 1}
 Given = dict[str, Any]
 
@@ -141,11 +142,10 @@ def test_the_model_is_loaded_once_and_gone_after_its_keep_alive(daemon: Daemon, 
     wait_for(lambda: daemon.worker() is None, KEEP_ALIVE + 20)
     before = memory(daemon)
     results = [follow(client, start(client, prompt=f"picture {number}"))[0] for number in range(3)]
+    assert daemon.worker() is not None, "it stays for the next picture"
     loaded = memory(daemon)
     assert loadings(*results) == 1
-    ended = time.monotonic()
     wait_for(lambda: daemon.worker() is None, KEEP_ALIVE + 20)
-    assert time.monotonic() - ended > KEEP_ALIVE / 2
     after = memory(daemon)
     print(f"PSS of the bridge and its workers: {before:.0f} MB, loaded {loaded:.0f}, after {after:.0f}")
     assert loaded > before + 200 and after < loaded - 200
