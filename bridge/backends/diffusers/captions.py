@@ -12,8 +12,8 @@ from bridge.connection_file import data_dir
 
 FILE = "captions.json"
 MOST = 200
-KEPT = 30 * 86_400.0
-"""Seconds that a caption is kept after it was last of use."""
+KEPT = 7 * 86_400.0
+"""Seconds that a caption is kept after it was last of use: no longer than results are."""
 
 
 def digest(pixels: bytes, model: str) -> str:

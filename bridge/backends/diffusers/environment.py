@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bridge.backends.placement import python_of
+
 FOLDER = ".venv-gpu"
 STAMP = "unflatten.json"
 """Written last by the installer: an environment without it was never finished."""
@@ -19,8 +21,7 @@ def root() -> Path:
 
 def python() -> Path | None:
     """Its Python; None where it is not there or not finished."""
-    windows = sys.platform == "win32"
-    program = root() / ("Scripts" if windows else "bin") / ("python.exe" if windows else "python")
+    program = python_of(FOLDER)
     return program if _stamp() and program.is_file() else None
 
 

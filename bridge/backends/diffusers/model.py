@@ -116,10 +116,14 @@ class LayeredModel:
         names = [""] * len(frames)
         if self._residence.options.name_layers and parts.plan.encoder in ("device", "turns"):
             reader = Reader(parts, job.checkpoint)
-            with parts.on_device("text_encoder"):
-                for number, frame in enumerate(frames):
-                    yield Progress(NAMING, number, len(frames))
-                    names[number] = "" if _covers(frame) else reader.name(frame)
+            try:
+                with parts.on_device("text_encoder"):
+                    for number, frame in enumerate(frames):
+                        yield Progress(NAMING, number, len(frames))
+                        names[number] = "" if _covers(frame) else reader.name(frame)
+            except (RuntimeError, MemoryError) as problem:  # a picture is not split once more for its names
+                if not is_out_of_memory(problem):
+                    raise
         for number, frame in enumerate(frames):
             height, width = frame.shape[:2]
             kind = "background" if number == 0 and _covers(frame) else "object"

@@ -1,10 +1,10 @@
 """What a model needs for a picture, from its files and configurations, and how it would do on this computer."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from bridge.backends.diffusers import environment, sizes
+from bridge.backends.diffusers import sizes
 from bridge.backends.diffusers.library import ModelFiles
-from bridge.backends.diffusers.machine import guess
 from bridge.backends.diffusers.plan import GB, Machine, Need, Plan, Refusal, choose
 from bridge.backends.diffusers.shipped import config_of, shipped
 
@@ -13,6 +13,7 @@ HALF = 2
 USUAL = (640, 640, 4)
 """Width, height and layers by which models are compared."""
 VAE_GB = 0.25
+PARTS = ("transformer", "text_encoder", "vae")
 HARDLY_SLOWER = 0.35
 """Seconds of a step."""
 HOW = {"device": "whole", "turns": "by turns with the text encoder", "blocks": "block by block, slowly"}
@@ -20,37 +21,38 @@ HOW = {"device": "whole", "turns": "by turns with the text encoder", "blocks": "
 
 def need_of(files: ModelFiles, width: int, height: int, layers: int, item: int = HALF) -> Need:
     """What a picture of that size needs with that model. item: bytes of a number as it is computed with."""
-    transformer, encoder = config_of(files, "transformer"), config_of(files, "text_encoder")
-    packed = files.form != "bf16"
-    whole = files.transformer_bytes if packed else sizes.transformer_weights(transformer) * item
-    return Need(
-        transformer=whole,
-        encoder=files.text_encoder_bytes if files.form == "bnb4" else sizes.encoder_weights(encoder) * item,
-        vae=sum(file.stat().st_size for file in (files.base / "vae").glob("*.safetensors")),
-        block=whole // max(transformer["num_layers"], 1),
-        step=sizes.step_bytes(transformer, sizes.tokens(width, height, layers), item),
-        decode=sizes.decode_bytes(config_of(files, "vae"), width, height, item),
-        packed=packed,
-        encoder_packed=0 if files.form == "bnb4" else sizes.packed_encoder_bytes(encoder, item),
-        through_ram=whole if files.form == "gguf" else 0,
-        in_parts=files.form != "bnb4",
-    )
+    configs = {part: config_of(files, part) for part in PARTS}
+    transformer, encoder = files.transformer_bytes, files.text_encoder_bytes
+    if files.form == "bf16":  # on the disk it may be in another type than it is computed with
+        transformer = sizes.transformer_weights(configs["transformer"]) * item
+    if files.form != "bnb4":
+        encoder = sizes.encoder_weights(configs["text_encoder"]) * item
+    vae = sum(file.stat().st_size for file in (files.base / "vae").glob("*.safetensors"))
+    return _need(files.form, (transformer, encoder, vae), configs, (width, height, layers), item)
 
 
 def usual_need(form: str, transformer: float, encoder: float) -> Need:
     """What Qwen-Image-Layered needs for the usual picture, in a form whose weights have so many GB."""
-    config, vae = shipped("transformer"), shipped("vae")
-    width, height, layers = USUAL
+    weights = int(transformer * GB), int(encoder * GB), int(VAE_GB * GB)
+    return _need(form, weights, {part: shipped(part) for part in PARTS}, USUAL, HALF)
+
+
+def _need(
+    form: str, weights: tuple[int, int, int], configs: Mapping[str, Any], picture: tuple[int, int, int], item: int
+) -> Need:
+    """weights: bytes of transformer, text encoder and VAE. picture: width, height and layers."""
+    transformer, encoder, vae = weights
+    width, height, layers = picture
     return Need(
-        transformer=int(transformer * GB),
-        encoder=int(encoder * GB),
-        vae=int(VAE_GB * GB),
-        block=int(transformer * GB) // config["num_layers"],
-        step=sizes.step_bytes(config, sizes.tokens(width, height, layers), HALF),
-        decode=sizes.decode_bytes(vae, width, height, HALF),
+        transformer=transformer,
+        encoder=encoder,
+        vae=vae,
+        block=transformer // max(configs["transformer"]["num_layers"], 1),
+        step=sizes.step_bytes(configs["transformer"], sizes.tokens(width, height, layers), item),
+        decode=sizes.decode_bytes(configs["vae"], width, height, item),
         packed=form != "bf16",
-        encoder_packed=0 if form == "bnb4" else sizes.packed_encoder_bytes(shipped("text_encoder"), HALF),
-        through_ram=int(transformer * GB) if form == "gguf" else 0,
+        encoder_packed=0 if form == "bnb4" else sizes.packed_encoder_bytes(configs["text_encoder"], item),
+        through_ram=transformer if form == "gguf" else 0,
         in_parts=form != "bnb4",
     )
 
@@ -71,11 +73,8 @@ def best_of(candidates: Mapping[str, tuple[str, float, float]], machine: Machine
     return min(found, key=lambda name: found[name], default="")
 
 
-def fits(form: str, transformer: float, encoder: float) -> str:
-    """How a model whose weights have so many GB would do here, in a few words; empty where that cannot be told."""
-    machine = guess(environment.accelerator())
-    if machine is None:
-        return ""
+def fits(machine: Machine, form: str, transformer: float, encoder: float) -> str:
+    """How a model whose weights have so many GB would do there, in a few words."""
     chosen: Plan | Refusal = choose(machine, usual_need(form, transformer, encoder))
     if isinstance(chosen, Refusal):
         return "does not fit now"

@@ -61,8 +61,8 @@ class Need:
     block: one of the transformer's blocks. step, decode: a pass of the transformer, and one frame's decoding. packed:
     the transformer's weights are in 8 bits or fewer already, so that nothing is won by changing them. encoder_packed:
     the text encoder's in 8 bits; 0: they cannot be packed. through_ram: of the transformer's, what is in the computer's
-    memory at a time before it goes to the card. in_parts: whether components
-    can come block by block, or be computed by the processor.
+    memory at a time before it goes to the card. in_parts: whether components can come block by block, or be computed
+    by the processor.
     """
 
     transformer: int

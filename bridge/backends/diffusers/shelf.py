@@ -10,6 +10,7 @@ from bridge.backends.diffusers.catalogue import Known
 from bridge.backends.diffusers.library import PARTS, ModelFiles, Record
 from bridge.backends.diffusers.machine import guess
 from bridge.backends.diffusers.needs import best_of, fits
+from bridge.backends.diffusers.plan import Machine
 from bridge.backends.shelf import Addition, Finding, ModelOffer, Removed
 from bridge.errors import BadSettings
 from bridge.files.disk import explained
@@ -25,10 +26,14 @@ class Shelf:
         """All that are known, then the user's own."""
         records = {record.name: record for record in library.records()}
         here = {files.name: files for files in library.installed()}
-        best = _best()
-        known = [replace(_known_offer(known, known.name in here), best=known.name == best) for known in catalogue.KNOWN]
+        machine = guess(environment.accelerator())
+        best = _best(machine)
+        known = [
+            replace(_known_offer(known, known.name in here, machine), best=known.name == best)
+            for known in catalogue.KNOWN
+        ]
         names = {each.name for each in known}
-        own = [_own_offer(record, here.get(name)) for name, record in records.items() if name not in names]
+        own = [_own_offer(record, here.get(name), machine) for name, record in records.items() if name not in names]
         return [*known, *own]
 
     def takes(self, what: str) -> bool:
@@ -90,19 +95,19 @@ def _environment() -> Finding:
     return Finding(what, "not set up", False, environment.MAKE, off=True)
 
 
-def _best() -> str:
+def _best(machine: Machine | None) -> str:
     """The name of the model that suits this computer best; empty where that cannot be told, or none does."""
-    accelerator = environment.accelerator()
-    machine = guess(accelerator)
+    if machine is None:
+        return ""
     forms = {
         known.name: (known.form, *known.gigabytes[:2])
         for known in catalogue.KNOWN
-        if known.lora is None and (known.form != "bnb4" or accelerator == "cuda")
+        if known.lora is None and (known.form != "bnb4" or machine.accelerator == "cuda")
     }
-    return best_of(forms, machine) if machine is not None else ""
+    return best_of(forms, machine)
 
 
-def _known_offer(known: Known, here: bool) -> ModelOffer:
+def _known_offer(known: Known, here: bool, machine: Machine | None) -> ModelOffer:
     transformer, text_encoder, rest = known.gigabytes
     return ModelOffer(
         known.name,
@@ -112,12 +117,12 @@ def _known_offer(known: Known, here: bool) -> ModelOffer:
         _memory(transformer),
         here,
         reported=known.reported,
-        fits=fits(known.form, transformer, text_encoder),
+        fits=fits(machine, known.form, transformer, text_encoder) if machine else "",
         notes=known.notes,
     )
 
 
-def _own_offer(record: Record, files: ModelFiles | None) -> ModelOffer:
+def _own_offer(record: Record, files: ModelFiles | None, machine: Machine | None) -> ModelOffer:
     transformer = files.transformer_bytes / GB if files else 0.0
     text_encoder = files.text_encoder_bytes / GB if files else 0.0
     return ModelOffer(
@@ -128,7 +133,7 @@ def _own_offer(record: Record, files: ModelFiles | None) -> ModelOffer:
         _memory(transformer) if files else "",
         files is not None,
         own=True,
-        fits=fits(record.form, transformer, text_encoder) if files else "",
+        fits=fits(machine, record.form, transformer, text_encoder) if machine and files else "",
         notes=tuple(place.path for place in record.places if not place.part),
     )
 
